@@ -1,0 +1,1 @@
+"""The stages of the paper, one file each, the loop written out."""
