@@ -1,0 +1,186 @@
+"""The card of a bundle: what the model is, what it was trained on, how well it does, its hashes.
+
+Standard library only: the web side reads and checks cards without loading any model.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+CARD_FILE = "card.json"
+FORMAT = 1
+
+
+class BundleError(Exception):
+    """A bundle folder is missing, incomplete, changed, or not what its card says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """The people that a bundle was trained on; a probability holds for people like them.
+
+    Attributes:
+        n: training patients.
+        n_ad: training patients with the label AD.
+        age_low_years, age_high_years: youngest and oldest training patient.
+        description: one sentence for the result page.
+    """
+
+    n: int
+    n_ad: int
+    age_low_years: float
+    age_high_years: float
+    description: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleCard:
+    """All that a bundle says about itself.
+
+    Attributes:
+        name, version: the bundle, and which one; `version` names it beside a prediction.
+        created_at: ISO 8601 time of the end of training, in UTC.
+        command: the command line that made the bundle.
+        seed: seed of the whole training.
+        profile: name of the training profile (`ml.config.PROFILES`).
+        spacing_mm: voxel edge of the pseudo-MRI, in millimetres.
+        schema: identifiers of the concepts that the model reads, in order.
+        reference: the training people.
+        base_rate: share of AD among the training people.
+        min_inputs: fewer observed inputs than this are answered TOO_FEW.
+        metrics: figures on test people, each a number or a mapping with value, low, high, n.
+        training: figures and settings of every stage of the training.
+        limits: what the model must not be used for, in plain words.
+        files: name of each file of the folder to its SHA-256.
+    """
+
+    name: str
+    version: str
+    created_at: str
+    command: str
+    seed: int
+    profile: str
+    spacing_mm: float
+    schema: tuple[str, ...]
+    reference: Reference
+    base_rate: float
+    min_inputs: int
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    limits: str
+    files: Mapping[str, str]
+
+    def to_json(self) -> str:
+        """Text of `card.json`: sorted nowhere, so that it reads in the order of this class."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=2, allow_nan=False) + "\n"
+
+
+def read_card(folder: Path) -> BundleCard:
+    """Read the card of a bundle folder, without checking the files it lists.
+
+    Raises:
+        BundleError: there is no card, it is no JSON, it has another format, or a field is missing.
+    """
+    path = folder / CARD_FILE
+    remedy = f"Make a bundle with `python -m ml train --cohort DIR --out {folder}`."
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BundleError(f"There is no {CARD_FILE} in {folder}. {remedy}") from None
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path} cannot be read as JSON ({error}). {remedy}") from error
+    found = entries.pop("format", None) if isinstance(entries, dict) else None
+    if found != FORMAT:
+        raise BundleError(f"{path} has card format {found}; this version reads {FORMAT}. {remedy}")
+    try:
+        entries["schema"] = tuple(entries["schema"])
+        entries["reference"] = Reference(**entries["reference"])
+        return BundleCard(**entries)
+    except (KeyError, TypeError) as error:
+        raise BundleError(f"{path} is not a complete card ({error}). {remedy}") from error
+
+
+def verify(folder: Path) -> BundleCard:
+    """Check every file of a bundle against its card and give the card back.
+
+    Raises:
+        BundleError: the card cannot be read, a file is missing, or its SHA-256 is another one.
+    """
+    card = read_card(folder)
+    remedy = "Copy the bundle again from where it was made, or train it again."
+    for name, expected in card.files.items():
+        if Path(name).name != name:
+            raise BundleError(f"The card in {folder} lists {name!r}, outside its folder. {remedy}")
+        try:
+            found = sha256_of(folder / name)
+        except OSError:
+            raise BundleError(f"{name} is missing from the bundle in {folder}. {remedy}") from None
+        if found != expected:
+            raise BundleError(
+                f"{name} in {folder} has SHA-256 {found[:12]}…, its card says {expected[:12]}…: "
+                f"the file was changed or cut. {remedy}"
+            )
+    return card
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 of the card, which holds those of all files: it identifies the whole bundle.
+
+    Raises:
+        BundleError: there is no card.
+    """
+    try:
+        return sha256_of(folder / CARD_FILE)
+    except OSError:
+        raise BundleError(
+            f"There is no {CARD_FILE} in {folder}. "
+            f"Make a bundle with `python -m ml train --cohort DIR --out {folder}`."
+        ) from None
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def readable(card: BundleCard) -> str:
+    """The card as text for a terminal."""
+    people = card.reference
+    lines = [
+        f"{card.name} {card.version}  (profile {card.profile}, {card.spacing_mm:g} mm)",
+        f"made       {card.created_at} by: {card.command}",
+        f"trained on {people.n} people, {people.n_ad} of them with AD, aged "
+        f"{people.age_low_years:g} to {people.age_high_years:g} years",
+        f"           {people.description}",
+        f"reads      {len(card.schema)} concepts, at least {card.min_inputs} of them observed",
+        f"limits     {card.limits}",
+        "metrics",
+        *(f"  {line}" for line in _entries(card.metrics)),
+        "training",
+        *(f"  {line}" for line in _entries(card.training)),
+        "files",
+        *(f"  {name}  sha256 {digest}" for name, digest in card.files.items()),
+    ]
+    return "\n".join(lines)
+
+
+def _entries(figures: Mapping[str, Any], prefix: str = "") -> list[str]:
+    lines: list[str] = []
+    for name, value in figures.items():
+        if isinstance(value, Mapping) and "low" in value and "value" in value:
+            lines.append(f"{prefix}{name}: {value['value']:.4g} ({_interval(value)})")
+        elif isinstance(value, Mapping):
+            lines += _entries(value, f"{prefix}{name}.")
+        elif isinstance(value, float):
+            lines.append(f"{prefix}{name}: {value:.4g}")
+        else:
+            lines.append(f"{prefix}{name}: {value}")
+    return lines
+
+
+def _interval(figure: Mapping[str, Any]) -> str:
+    return f"95 % {figure['low']:.4g} to {figure['high']:.4g}, n = {figure.get('n', '?')}"
