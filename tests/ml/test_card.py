@@ -29,7 +29,7 @@ def folder(tmp_path):
         spacing_mm=8.0,
         schema=("age", "sex"),
         reference=Reference(
-            n=40, n_ad=20, age_low_years=60, age_high_years=90, description="Phantoms."
+            n=40, n_ad=20, age_low_years=60.0, age_high_years=90.0, description="Phantoms."
         ),
         base_rate=0.5,
         min_inputs=5,
