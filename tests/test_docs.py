@@ -1,0 +1,37 @@
+"""What the documents name exists."""
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+NAMED = sorted(
+    set(re.findall(r"`(ml\.[\w.]+\.[A-Za-z]\w*)`", (ROOT / "docs/paper-map.md").read_text()))
+)
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("dotted", NAMED)
+def test_every_equation_points_at_code_that_cites_it(dotted):
+    module, symbol = dotted.rsplit(".", 1)
+    assert "Paper:" in getattr(import_module(module), symbol).__doc__
+
+
+def test_the_paper_map_covers_all_equations():
+    text = (ROOT / "docs/paper-map.md").read_text()
+    assert all(f"({number})" in text for number in range(1, 8))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: str(d.relative_to(ROOT)))
+def test_every_relative_link_leads_to_a_file(document):
+    targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", document.read_text())
+    assert [t for t in targets if not (document.parent / t).exists()] == []
+
+
+def test_the_make_targets_that_the_readme_names_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    named = set(re.findall(r"`make ([a-z-]+)`", (ROOT / "README.md").read_text()))
+    assert {"demo", "test"} <= named
+    assert all(re.search(rf"^{target}:", makefile, flags=re.MULTILINE) for target in named)
