@@ -1,0 +1,139 @@
+"""Every number that can be chosen, one frozen dataclass per module, and the named profiles.
+
+A profile is the whole model at one voxel size: `tiny` (8 mm, seconds, for tests), `4mm` (minutes)
+and `2mm` (what is shipped). What is not in here is either derived from it or fixed by the paper.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UNetConfig:
+    """Autoencoder of phase 1 (`ml.unet`).
+
+    Attributes:
+        spacing_mm: voxel edge of the MNI152 grid it works on: 8, 4, 2 or 1 mm.
+        channels: feature maps at strides 2, 4, 8 ... voxels, finest first. The last level is the
+            bottleneck, which must be small enough to flatten.
+        skip_channels: feature maps handed from encoder to decoder at each level of `channels`; 0
+            means no skip there. Fine levels have none: a fine skip lets the decoder copy the scan
+            and forget z (method.md trap 4), and it would make a donor in the skip bank ten times
+            as large.
+        bottleneck_channels: feature maps that are flattened into z and out of it.
+        width: length of z, unitless.
+        warp_mm: largest displacement per axis, in mm, by which z may move the mean brain; 0 gives
+            a plain residual decoder.
+        warp_channels: feature maps of the small decoder from z to that displacement, coarsest
+            first.
+    """
+
+    spacing_mm: float
+    channels: tuple[int, ...]
+    skip_channels: tuple[int, ...]
+    bottleneck_channels: int = 16
+    width: int = 256
+    warp_mm: float = 12.0
+    warp_channels: tuple[int, ...] = (32, 24, 16)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconstructionConfig:
+    """Weights of L_rec = lambda_1 L1 + lambda_2 (1 - SSIM) + lambda_3 TV (`ml.losses`), unitless."""
+
+    l1: float = 1.0
+    ssim: float = 0.5
+    tv: float = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainConfig:
+    """Training of the autoencoder (`ml.training.pretrain_unet`).
+
+    Attributes:
+        epochs: passes over the scans.
+        batch_size: scans a step; z's batch norm and the in-batch donors want at least 8.
+        learning_rate: peak of the one-cycle schedule of AdamW.
+        weight_decay: of AdamW.
+        mean_skip_share: first share of the steps in which every scan gets the mean skips of the
+            batch, so that z learns first; 0 to 1.
+        neighbour_skip_share: afterwards, share of steps with skips of in-batch donors (never the
+            scan's own); the rest of the steps uses its own.
+        ssim_weight: weight of 1 - SSIM beside the paper's mean squared error.
+        warp_smoothness: weight of the displacement's squared gradient (unitless, mm per mm).
+    """
+
+    epochs: int
+    batch_size: int = 12
+    learning_rate: float = 2.5e-3
+    weight_decay: float = 1e-3
+    mean_skip_share: float = 0.4
+    neighbour_skip_share: float = 0.6
+    ssim_weight: float = 0.5
+    warp_smoothness: float = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkipBankConfig:
+    """Cohort-aggregated skip features, Eq. 5 (`ml.skip_bank`).
+
+    Attributes:
+        max_donors: training patients whose skips are stored in the bundle.
+        k: neighbours that are averaged for one patient.
+        weight_cap: largest share of one neighbour, so that no pseudo-MRI shows one donor's brain.
+    """
+
+    max_donors: int = 16
+    k: int = 5
+    weight_cap: float = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """The whole model at one size."""
+
+    spacing_mm: float
+    unet: UNetConfig
+    pretrain: PretrainConfig
+    skip_bank: SkipBankConfig = field(default_factory=SkipBankConfig)
+    reconstruction: ReconstructionConfig = field(default_factory=ReconstructionConfig)
+
+
+PROFILES: Mapping[str, Profile] = MappingProxyType(
+    {
+        "tiny": Profile(
+            spacing_mm=8.0,
+            unet=UNetConfig(
+                spacing_mm=8.0,
+                channels=(16, 24),
+                skip_channels=(0, 8),
+                bottleneck_channels=8,
+                width=32,
+                warp_channels=(16, 8),
+            ),
+            pretrain=PretrainConfig(epochs=12, batch_size=8),
+            skip_bank=SkipBankConfig(max_donors=8),
+        ),
+        "4mm": Profile(
+            spacing_mm=4.0,
+            unet=UNetConfig(
+                spacing_mm=4.0,
+                channels=(16, 32, 64),
+                skip_channels=(0, 16, 32),
+                warp_channels=(32, 24, 16),
+            ),
+            pretrain=PretrainConfig(epochs=16),
+        ),
+        "2mm": Profile(
+            spacing_mm=2.0,
+            unet=UNetConfig(
+                spacing_mm=2.0,
+                channels=(16, 24, 48, 64),
+                skip_channels=(0, 16, 32, 0),
+                warp_channels=(32, 24, 16),
+            ),
+            pretrain=PretrainConfig(epochs=14, batch_size=8),
+        ),
+    }
+)

@@ -1,0 +1,289 @@
+"""The 3D U-Net autoencoder: a scan becomes a latent z plus coarse skips, and back."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ml.config import UNetConfig
+from ml.data.mri import Grid, grid
+
+Skips = tuple[Tensor, ...]
+STEM_STRIDE = 2
+
+
+class UNet3D(nn.Module):
+    r"""Encoder and decoder of phase 1, in residual form on an atlas of the cohort.
+
+    $$(z, \{s^l\}) = E(x), \qquad \hat x = D(z, \{s^l\})
+      = A \circ (\mathrm{id} + u(z)) + r(z, \{s^l\})$$
+
+    Paper: Eq. 1. What follows is ours (ADR on the autoencoder), because a plain U-Net with full
+    skips leaves z empty: exchanging z moved the decoded ventricles by nothing (method.md trap 4).
+    The atlas A starts as the mean brain of the training scans. z alone moves it by a displacement
+    u, so the shape of the ventricles can come from nowhere else, and r adds what a moved atlas
+    cannot show. Skips exist at coarse levels only.
+
+    Example:
+        >>> from ml.config import PROFILES
+        >>> unet = UNet3D(PROFILES["tiny"].unet)
+        >>> scans = torch.zeros(2, 1, *unet.grid.shape)
+        >>> z, skips = unet.eval().encoder(scans)
+        >>> z.shape, unet.decoder(z, skips).shape
+        (torch.Size([2, 32]), torch.Size([2, 1, 23, 28, 23]))
+    """
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.grid = grid(config.spacing_mm)
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
+
+    def set_mean_brain(self, mean_brain: Float[Tensor, "x y z"]) -> None:
+        """Start encoder and decoder from the mean of the normalised training scans."""
+        with torch.no_grad():
+            self.encoder.mean_brain.copy_(mean_brain[None, None])
+            self.decoder.atlas.copy_(mean_brain[None, None])
+
+    def forward(
+        self, scans: Float[Tensor, "patients 1 x y z"]
+    ) -> Float[Tensor, "patients 1 x y z"]:
+        """Reconstruct scans with their own skips."""
+        z, skips = self.encoder(scans)
+        decoded: Tensor = self.decoder(z, skips)
+        return decoded
+
+
+class Encoder(nn.Module):
+    """E: a normalised scan to its latent z and its skips, finest first.
+
+    z is batch-normalised without scale: every one of its components has mean 0 and variance 1 over
+    the training scans, so none can be left unused and later stages need no scale of their own.
+
+    Shape:
+        forward: `(patients, 1, x, y, z) -> (patients, width), skips`
+    """
+
+    mean_brain: Tensor
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        shape = grid(config.spacing_mm).shape
+        strides = 2 ** len(config.channels)
+        self.padded = _padded(shape, strides)
+        self.register_buffer("mean_brain", torch.zeros(1, 1, *shape))
+        incoming = [STEM_STRIDE**3, *config.channels[:-1]]
+        self.levels = nn.ModuleList(
+            _DownLevel(before, after, stride=1 if depth == 0 else 2)
+            for depth, (before, after) in enumerate(zip(incoming, config.channels, strict=True))
+        )
+        self.skips = nn.ModuleList(
+            nn.Conv3d(maps, kept, 1) if kept else nn.Identity()
+            for maps, kept in zip(config.channels, config.skip_channels, strict=True)
+        )
+        self.keeps = tuple(kept > 0 for kept in config.skip_channels)
+        self.reduce = nn.Conv3d(config.channels[-1], config.bottleneck_channels, 1)
+        voxels = _voxels(_coarsest(self.padded, strides))
+        self.to_z = nn.Linear(voxels * config.bottleneck_channels, config.width)
+        self.normalise = nn.BatchNorm1d(config.width, affine=False)
+
+    def forward(
+        self, scans: Float[Tensor, "patients 1 x y z"]
+    ) -> tuple[Float[Tensor, "patients width"], Skips]:
+        features = _space_to_depth(_pad(scans - self.mean_brain, self.padded))
+        skips = []
+        for level, to_skip, kept in zip(self.levels, self.skips, self.keeps, strict=True):
+            features = level(features)
+            if kept:
+                skips.append(to_skip(features))
+        z: Tensor = self.normalise(self.to_z(self.reduce(features).flatten(1)))
+        return z, tuple(skips)
+
+
+class Decoder(nn.Module):
+    """D: a latent and skips, of whoever they are, to a volume. Frozen for good after phase 1.
+
+    Shape:
+        forward: `(patients, width), skips -> (patients, 1, x, y, z)`
+    """
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        self.shape = grid(config.spacing_mm).shape
+        strides = 2 ** len(config.channels)
+        self.coarsest = _coarsest(_padded(self.shape, strides), strides)
+        self.bottleneck_channels = config.bottleneck_channels
+        self.atlas = nn.Parameter(torch.zeros(1, 1, *self.shape))
+        self.from_z = nn.Linear(config.width, _voxels(self.coarsest) * config.bottleneck_channels)
+        outgoing = [*config.channels[-2::-1], config.channels[0]]
+        incoming = [config.bottleneck_channels, *config.channels[-2::-1]]
+        self.keeps = tuple(kept > 0 for kept in config.skip_channels[::-1])
+        self.levels = nn.ModuleList(
+            _ResidualLevel(before + kept, after)
+            for before, kept, after in zip(
+                incoming, config.skip_channels[::-1], outgoing, strict=True
+            )
+        )
+        self.to_voxels = nn.Conv3d(config.channels[0], STEM_STRIDE**3, 3, padding=1)
+        nn.init.zeros_(self.to_voxels.weight)
+        self.displacement = _Displacement(config) if config.warp_mm else None
+        self.frozen = False
+
+    def freeze(self) -> "Decoder":
+        """Rule out any later change: no gradient, evaluation mode, and `train()` does not undo it."""
+        self.frozen = True
+        return self.requires_grad_(False).train(False)
+
+    def train(self, mode: bool = True) -> "Decoder":
+        """Set training mode, unless frozen."""
+        return super().train(mode and not self.frozen)
+
+    def forward(
+        self, z: Float[Tensor, "patients width"], skips: Sequence[Tensor]
+    ) -> Float[Tensor, "patients 1 x y z"]:
+        if len(skips) != sum(self.keeps):
+            raise ValueError(f"The decoder takes {sum(self.keeps)} skips and got {len(skips)}.")
+        coarse = self.from_z(z).unflatten(1, (self.bottleneck_channels, *self.coarsest))
+        waiting = list(skips)
+        features = coarse
+        for depth, (level, kept) in enumerate(zip(self.levels, self.keeps, strict=True)):
+            if depth:
+                features = functional.interpolate(features, scale_factor=2.0, mode="nearest")
+            if kept:
+                features = torch.cat((features, waiting.pop()), dim=1)
+            features = level(features)
+        residual = _crop(_depth_to_space(self.to_voxels(features)), self.shape)
+        decoded: Tensor = residual + self.moved_atlas(z)
+        return decoded
+
+    def moved_atlas(self, z: Float[Tensor, "patients width"]) -> Float[Tensor, "patients 1 x y z"]:
+        """The atlas under the displacement that z asks for; the part of D that sees no skip."""
+        atlas = self.atlas.expand(z.shape[0], -1, -1, -1, -1)
+        if self.displacement is None:
+            return atlas
+        moved: Tensor = functional.grid_sample(
+            atlas, self.displacement.sampling_grid(z), padding_mode="border", align_corners=True
+        )
+        return moved
+
+
+class _Displacement(nn.Module):
+    """From z to a smooth displacement u of the atlas, in mm along the axes of the grid."""
+
+    identity: Tensor
+    mm_to_unit: Tensor
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        self.grid: Grid = grid(config.spacing_mm)
+        strides = 2 ** len(config.channels)
+        self.coarsest = _coarsest(_padded(self.grid.shape, strides), strides)
+        self.limit_mm = config.warp_mm
+        # The lattice of displacements covers the padded box; `extent` is the share that is volume.
+        self.lattice_stride = strides // 2 ** (len(config.warp_channels) - 1)
+        first, *others = config.warp_channels
+        self.first = first
+        self.from_z = nn.Linear(config.width, first * _voxels(self.coarsest))
+        self.levels = nn.ModuleList(
+            nn.Conv3d(before, after, 3, padding=1)
+            for before, after in zip([first, *others[:-1]], others, strict=True)
+        )
+        self.to_mm = nn.Conv3d(config.warp_channels[-1], 3, 3, padding=1)
+        nn.init.normal_(self.to_mm.weight, std=1e-3)
+        axes = [torch.linspace(-1, 1, edge) for edge in self.grid.shape]
+        self.register_buffer(
+            "identity", torch.stack(torch.meshgrid(*axes, indexing="ij"))[None], persistent=False
+        )
+        edges = torch.tensor(self.grid.shape, dtype=torch.float32)
+        to_unit = 2 / ((edges - 1) * self.grid.spacing_mm)
+        self.register_buffer("mm_to_unit", to_unit.reshape(1, 3, 1, 1, 1), persistent=False)
+
+    def forward(self, z: Float[Tensor, "patients width"]) -> Float[Tensor, "patients 3 i j k"]:
+        """Displacement in mm on a coarse lattice over the padded volume."""
+        features = self.from_z(z).unflatten(1, (self.first, *self.coarsest))
+        for level in self.levels:
+            features = functional.interpolate(
+                features, scale_factor=2.0, mode="trilinear", align_corners=False
+            )
+            features = functional.leaky_relu(level(features), 0.1)
+        return self.limit_mm * torch.tanh(self.to_mm(features))
+
+    def sampling_grid(
+        self, z: Float[Tensor, "patients width"]
+    ) -> Float[Tensor, "patients x y z 3"]:
+        """Where each voxel of the decoded volume looks in the atlas, as `grid_sample` wants it."""
+        moved_mm = functional.interpolate(
+            self(z), scale_factor=float(self.lattice_stride), mode="trilinear", align_corners=False
+        )
+        places = self.identity + _crop(moved_mm, self.grid.shape) * self.mm_to_unit
+        return places.flip(1).permute(0, 2, 3, 4, 1)
+
+
+class _ResidualLevel(nn.Module):
+    """Two convolutions with a shortcut; no normalisation, which would erase how strong a change is."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.enter = nn.Conv3d(before, after, 3, padding=1)
+        self.refine = nn.Conv3d(after, after, 3, padding=1)
+        nn.init.zeros_(self.refine.weight)
+
+    def forward(self, features: Tensor) -> Tensor:
+        entered = functional.leaky_relu(self.enter(features), 0.1)
+        return functional.leaky_relu(entered + self.refine(entered), 0.1)
+
+
+class _DownLevel(nn.Module):
+    """One level of the encoder: halve the resolution (not at the stem), then refine."""
+
+    def __init__(self, before: int, after: int, *, stride: int) -> None:
+        super().__init__()
+        self.enter = nn.Conv3d(before, after, 3, padding=1, stride=stride)
+        self.refine = nn.Conv3d(after, after, 3, padding=1)
+        nn.init.zeros_(self.refine.weight)
+
+    def forward(self, features: Tensor) -> Tensor:
+        entered = functional.leaky_relu(self.enter(features), 0.1)
+        return functional.leaky_relu(entered + self.refine(entered), 0.1)
+
+
+def _padded(shape: tuple[int, int, int], stride: int) -> tuple[int, int, int]:
+    x, y, z = (-(-edge // stride) * stride for edge in shape)
+    return x, y, z
+
+
+def _coarsest(padded: tuple[int, int, int], stride: int) -> tuple[int, int, int]:
+    x, y, z = (edge // stride for edge in padded)
+    return x, y, z
+
+
+def _voxels(shape: tuple[int, int, int]) -> int:
+    return shape[0] * shape[1] * shape[2]
+
+
+def _pad(volumes: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    x, y, z = (after - before for before, after in zip(volumes.shape[2:], shape, strict=True))
+    return functional.pad(volumes, (0, z, 0, y, 0, x))
+
+
+def _crop(volumes: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    return volumes[:, :, : shape[0], : shape[1], : shape[2]]
+
+
+def _space_to_depth(volumes: Tensor) -> Tensor:
+    """Each cube of 2 x 2 x 2 voxels becomes one voxel with eight maps; nothing is lost."""
+    patients, maps, x, y, z = volumes.shape
+    s = STEM_STRIDE
+    cubes = volumes.reshape(patients, maps, x // s, s, y // s, s, z // s, s)
+    return cubes.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(patients, -1, x // s, y // s, z // s)
+
+
+def _depth_to_space(features: Tensor) -> Tensor:
+    """The inverse of `_space_to_depth`."""
+    patients, _, x, y, z = features.shape
+    s = STEM_STRIDE
+    cubes = features.reshape(patients, -1, s, s, s, x, y, z)
+    return cubes.permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(patients, -1, x * s, y * s, z * s)
