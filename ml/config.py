@@ -40,7 +40,7 @@ class UNetConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconstructionConfig:
-    """Weights of L_rec = lambda_1 L1 + lambda_2 (1 - SSIM) + lambda_3 TV (`ml.losses`), unitless."""
+    """Weights of L_rec: lambda_1 L1 + lambda_2 (1 - SSIM) + lambda_3 TV (`ml.losses`)."""
 
     l1: float = 1.0
     ssim: float = 0.5
@@ -60,6 +60,7 @@ class PretrainConfig:
             batch, so that z learns first; 0 to 1.
         neighbour_skip_share: afterwards, share of steps with skips of in-batch donors (never the
             scan's own); the rest of the steps uses its own.
+        neighbours: in-batch donors that are averaged, as many as the skip bank's k.
         ssim_weight: weight of 1 - SSIM beside the paper's mean squared error.
         warp_smoothness: weight of the displacement's squared gradient (unitless, mm per mm).
     """
@@ -70,6 +71,7 @@ class PretrainConfig:
     weight_decay: float = 1e-3
     mean_skip_share: float = 0.4
     neighbour_skip_share: float = 0.6
+    neighbours: int = 5
     ssim_weight: float = 0.5
     warp_smoothness: float = 0.05
 

@@ -88,7 +88,7 @@ class Encoder(nn.Module):
         self.reduce = nn.Conv3d(config.channels[-1], config.bottleneck_channels, 1)
         voxels = _voxels(_coarsest(self.padded, strides))
         self.to_z = nn.Linear(voxels * config.bottleneck_channels, config.width)
-        self.normalise = nn.BatchNorm1d(config.width, affine=False)
+        self.normalise: nn.BatchNorm1d = nn.BatchNorm1d(config.width, affine=False)
 
     def forward(
         self, scans: Float[Tensor, "patients 1 x y z"]
@@ -133,7 +133,7 @@ class Decoder(nn.Module):
         self.frozen = False
 
     def freeze(self) -> "Decoder":
-        """Rule out any later change: no gradient, evaluation mode, and `train()` does not undo it."""
+        """Rule out any later change: no gradient, and `train()` does not undo evaluation mode."""
         self.frozen = True
         return self.requires_grad_(False).train(False)
 
@@ -211,6 +211,13 @@ class _Displacement(nn.Module):
             features = functional.leaky_relu(level(features), 0.1)
         return self.limit_mm * torch.tanh(self.to_mm(features))
 
+    def roughness(self, z: Float[Tensor, "patients width"]) -> Float[Tensor, ""]:
+        r"""$\lVert\nabla u\rVert^2$ in mm per mm: what makes a moved atlas fold over or tear."""
+        displacement_mm = self(z)
+        step_mm = self.lattice_stride * self.grid.spacing_mm
+        slopes = [(displacement_mm.diff(dim=axis) / step_mm).square().mean() for axis in (2, 3, 4)]
+        return torch.stack(slopes).sum()
+
     def sampling_grid(
         self, z: Float[Tensor, "patients width"]
     ) -> Float[Tensor, "patients x y z 3"]:
@@ -223,7 +230,7 @@ class _Displacement(nn.Module):
 
 
 class _ResidualLevel(nn.Module):
-    """Two convolutions with a shortcut; no normalisation, which would erase how strong a change is."""
+    """Two convolutions with a shortcut; normalising would erase how strong a change is."""
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
