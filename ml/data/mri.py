@@ -14,7 +14,6 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from jaxtyping import Bool, Float, Float32
-from nilearn import datasets
 from numpy import ndarray
 from scipy import ndimage
 
@@ -198,12 +197,16 @@ def is_marked_synthetic(path: Path) -> bool:
 @lru_cache(maxsize=8)
 def template(grid: Grid) -> Float32[ndarray, "x y z"]:
     """The MNI152 T1 template, brain only, 0 to about 1, from the files inside nilearn's wheel."""
+    from nilearn import datasets  # loads pandas and scikit-learn: 3 s that serving does without
+
     return at_grid(datasets.load_mni152_template(resolution=1), grid)
 
 
 @lru_cache(maxsize=8)
 def brain_mask(grid: Grid) -> Bool[ndarray, "x y z"]:
     """Voxels of which the MNI152 brain, ventricles and outer CSF included, fills at least half."""
+    from nilearn import datasets
+
     mask = at_grid(datasets.load_mni152_brain_mask(resolution=1), grid) >= 0.5
     mask.setflags(write=False)
     return mask
