@@ -92,6 +92,97 @@ class SkipBankConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GraphConfig:
+    """Knowledge graph and its encoder (`ml.patient_graph`, `ml.graph_encoder`).
+
+    Attributes:
+        children: steps down from a linked phenotype to its subtypes that are kept.
+        width: length of a node's state, unitless.
+        heads: attention heads, which share the width.
+        layers: GATv2 layers (the paper: three).
+        dropout: of what a layer adds to a node, 0 to 1.
+    """
+
+    children: int = 1
+    width: int = 64
+    heads: int = 4
+    layers: int = 3
+    dropout: float = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PropagateConfig:
+    """Stages 1 and 2 of the graph (`ml.training.propagate`).
+
+    Attributes:
+        steps: optimiser steps of stage 1.
+        learning_rate, weight_decay: of AdamW; the rate falls to 0 along a cosine.
+        hidden_share: share of training patients that a step hides; only they are learned from.
+        column_dropout: mean share of a patient's findings that a step hides.
+        diagnosis_weight: weight of the diagnosis that the teacher's head reads from z~, beside
+            the latent itself.
+        teacher_share: share of the teacher's soft label in that diagnosis; the rest is the
+            recorded label.
+        decode_steps: optimiser steps of stage 2, which decode.
+        decode_batch: hidden patients decoded in each of them.
+    """
+
+    steps: int = 150
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-2
+    hidden_share: float = 0.5
+    column_dropout: float = 0.2
+    diagnosis_weight: float = 1.0
+    teacher_share: float = 0.5
+    decode_steps: int = 10
+    decode_batch: int = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistillConfig:
+    """Alignment, adapter and the joint objective (`ml.training.distill`).
+
+    Attributes:
+        folds: parts of the training people; the model has one member for each, trained without it.
+        blends: shares of the whitening-colouring to choose from, out of fold.
+        adapter_width: hidden units of the adapter.
+        steps: optimiser steps.
+        learning_rate, weight_decay: of AdamW.
+        classification: lambda_cls of Eq. 6.
+        latent: weight of the distance to the patient's own latent, beside the paper's terms.
+        decode_every: one step in so many decodes a batch for L_rec; the others see latents only.
+        decode_batch: patients decoded in such a step.
+    """
+
+    folds: int = 5
+    blends: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0)
+    adapter_width: int = 32
+    steps: int = 150
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-1
+    classification: float = 1.0
+    latent: float = 0.1
+    decode_every: int = 15
+    decode_batch: int = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiagnosisConfig:
+    """From a logit to an answer (`ml.diagnosis`).
+
+    Attributes:
+        coverage: share of each class that its conformal set must hold.
+        min_inputs: fewer observed inputs than this are answered TOO_FEW.
+        range_margin: a value further than this many standard deviations beyond the training
+            range is answered OUTSIDE.
+    """
+
+    coverage: float = 0.9
+    min_inputs: int = 20
+    range_margin: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """The whole model at one size."""
 
@@ -100,6 +191,10 @@ class Profile:
     pretrain: PretrainConfig
     skip_bank: SkipBankConfig = field(default_factory=SkipBankConfig)
     reconstruction: ReconstructionConfig = field(default_factory=ReconstructionConfig)
+    graph: GraphConfig = field(default_factory=GraphConfig)
+    propagate: PropagateConfig = field(default_factory=PropagateConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
+    diagnosis: DiagnosisConfig = field(default_factory=DiagnosisConfig)
 
 
 PROFILES: Mapping[str, Profile] = MappingProxyType(
@@ -116,6 +211,9 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             ),
             pretrain=PretrainConfig(epochs=12, batch_size=8),
             skip_bank=SkipBankConfig(max_donors=8),
+            graph=GraphConfig(children=0, width=32),
+            propagate=PropagateConfig(steps=40, decode_steps=3),
+            distill=DistillConfig(folds=3, steps=40),
         ),
         "4mm": Profile(
             spacing_mm=4.0,
