@@ -24,6 +24,8 @@ from typing import Any
 import psycopg
 import redis
 from django.core.exceptions import ImproperlyConfigured
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from mirage_web import processes
 
@@ -33,6 +35,7 @@ START_TIMEOUT_S = 30
 _LONGEST_SOCKET_PATH = 100  # the kernel allows 107 bytes, macOS 103
 _NEED_NO_SERVERS = {
     "demo",
+    "worker",
     "help",
     "--help",
     "-h",
@@ -80,6 +83,11 @@ def database_url(data_dir: Path, name: str = DATABASE_NAME) -> str:
 def broker_url(data_dir: Path) -> str:
     """Celery's address of the embedded Valkey."""
     return f"redis+socket://{_valkey_socket(data_dir)}"
+
+
+def broker_probe_url(data_dir: Path) -> str:
+    """The same address as the Redis client writes it."""
+    return f"unix://{_valkey_socket(data_dir)}"
 
 
 class Postgres:
@@ -140,7 +148,7 @@ class Postgres:
         }
         if not self._durable:
             options |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-        settings = [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
+        settings = [f"--{key}={value}" for key, value in options.items()]
         return processes.spawn(
             [self._bin / "postgres", "-D", self._pgdata, *settings],
             log=self._log,
@@ -230,13 +238,15 @@ class Valkey:
         self._socket.parent.mkdir(parents=True, exist_ok=True)
         if self._answers():  # left by a program that was killed where the kernel sends no signal
             self._client().shutdown(nosave=True)
-        options = {
+        options: dict[str, str | Path] = {
             "port": "0", "unixsocket": self._socket, "unixsocketperm": "700", "dir": self._folder,
             "appendonly": "yes", "appendfsync": "everysec", "save": "",
             "maxmemory-policy": "noeviction", "daemonize": "no",
         }  # fmt: skip
-        arguments = [part for key, value in options.items() for part in (f"--{key}", value)]
-        self._process = processes.spawn([_valkey_binary(), *arguments], log=self._log)
+        arguments: list[str | Path] = [_valkey_binary()]
+        for key, value in options.items():
+            arguments += [f"--{key}", value]
+        self._process = processes.spawn(arguments, log=self._log)
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -251,8 +261,10 @@ class Valkey:
             processes.stop(self._process)
             self._process = None
 
-    def _client(self) -> "redis.Redis[bytes]":
-        return redis.Redis(unix_socket_path=str(self._socket), socket_timeout=1)
+    def _client(self) -> redis.Redis:
+        return redis.Redis(
+            unix_socket_path=str(self._socket), socket_timeout=1, retry=Retry(NoBackoff(), 0)
+        )
 
     def _answers(self) -> bool:
         try:

@@ -167,10 +167,14 @@ USE_TZ = True
 MIRAGE_JOB_LEASE_S = env.number("MIRAGE_JOB_LEASE_S", default=15, low=1, high=86_400)
 MIRAGE_JOB_RESEND_S = env.number("MIRAGE_JOB_RESEND_S", default=30, low=1, high=86_400)
 MIRAGE_SWEEP_EVERY_S = env.number("MIRAGE_SWEEP_EVERY_S", default=3, low=0.2, high=60)
+MIRAGE_TORCH_THREADS = int(env.number("MIRAGE_TORCH_THREADS", default=1, low=1, high=1024))
 MIRAGE_WORKER_SILENT_S = 15  # after which a worker counts as gone
 MIRAGE_HARD_LIMIT_S = 30 * 60  # of the longest task in the fast queues
 
 CELERY_BROKER_URL = embedded.broker_url(MIRAGE_DATA_DIR) if EMBEDDED else env.text("REDIS_URL")
+MIRAGE_BROKER_PROBE_URL = (
+    embedded.broker_probe_url(MIRAGE_DATA_DIR) if EMBEDDED else CELERY_BROKER_URL
+)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker outlives any pause of the broker
 CELERY_BROKER_TRANSPORT_OPTIONS = {

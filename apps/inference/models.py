@@ -26,6 +26,7 @@ class InferenceRun(Job):
 
     QUEUE: ClassVar[str] = "surrogate"
     TASK: ClassVar[str] = "apps.inference.tasks.execute_run_task"
+    SOFT_LIMIT_S: ClassVar[int] = 25 * 60
 
     number = models.PositiveIntegerField(help_text="Counts from 1 within the cohort.")
     cohort = models.ForeignKey(Cohort, on_delete=models.CASCADE, related_name="runs")
@@ -43,6 +44,7 @@ class InferenceRun(Job):
     objects = InferenceRunQuerySet.as_manager()
 
     class Meta(Job.Meta):
+        verbose_name = "run"
         ordering = ["-requested_at"]
         constraints = [
             *Job.Meta.constraints,
@@ -137,6 +139,7 @@ class PseudoMRI(Job):
 
     QUEUE: ClassVar[str] = "decode"
     TASK: ClassVar[str] = "apps.inference.tasks.decode_pseudo_mri_task"
+    SOFT_LIMIT_S: ClassVar[int] = 4 * 60
 
     prediction = models.OneToOneField(
         Prediction, on_delete=models.CASCADE, related_name="pseudo_mri"
@@ -148,6 +151,7 @@ class PseudoMRI(Job):
     objects = PseudoMRIQuerySet.as_manager()
 
     class Meta(Job.Meta):
+        verbose_name = "pseudo-MRI"
         constraints = [
             *Job.Meta.constraints,
             models.CheckConstraint(

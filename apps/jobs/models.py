@@ -8,7 +8,7 @@ was thought dead and comes back finds its attempt outdated and writes nothing.
 import uuid
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from django.conf import settings
 from django.db import models, transaction
@@ -24,6 +24,8 @@ LOST_REASON = (
 
 
 class JobState(models.TextChoices):
+    """Where a job stands."""
+
     QUEUED = "queued", "Queued"
     RUNNING = "running", "Running"
     SUCCEEDED = "succeeded", "Succeeded"
@@ -44,17 +46,17 @@ TRANSITIONS: Mapping[tuple[JobState, JobState], str] = {
 ACTIVE_STATES = frozenset({JobState.QUEUED, JobState.RUNNING})
 FINAL_STATES = frozenset(JobState) - ACTIVE_STATES
 
-J = TypeVar("J", bound="Job", covariant=True)
+J_co = TypeVar("J_co", bound="Job", covariant=True)
 
 
-class JobQuerySet(models.QuerySet[J]):
+class JobQuerySet(models.QuerySet[J_co]):
     """Chainable questions about jobs, and the steps between states.
 
     Each step is one conditional UPDATE that says whether it happened. All times are the
     database's, so that machines whose clocks differ agree on who holds a lease.
     """
 
-    def active(self) -> "JobQuerySet[J]":
+    def active(self) -> "JobQuerySet[J_co]":
         return self.filter(state__in=ACTIVE_STATES)
 
     def claim(self, pk: uuid.UUID, *, worker: str, lease: timedelta) -> int | None:
@@ -75,15 +77,16 @@ class JobQuerySet(models.QuerySet[J]):
             )
             return self.values_list("attempt", flat=True).get(pk=pk) if claimed else None
 
-    def held(self, pk: uuid.UUID, *, attempt: int) -> "JobQuerySet[J]":
+    def held(self, pk: uuid.UUID, *, attempt: int) -> "JobQuerySet[J_co]":
         """The job, as long as this attempt still holds it."""
         return self.filter(pk=pk, attempt=attempt, state=JobState.RUNNING, lease_until__gte=Now())
 
     def extend_lease(self, pk: uuid.UUID, *, attempt: int, lease: timedelta) -> bool:
         return self.held(pk, attempt=attempt).update(lease_until=Now() + lease) == 1
 
-    def finish(self, pk: uuid.UUID, *, attempt: int) -> bool:
-        return self._end(self.held(pk, attempt=attempt), JobState.SUCCEEDED)
+    def finish(self, pk: uuid.UUID, *, attempt: int, **results: Any) -> bool:
+        """End a job well, and write its own result fields in the same step."""
+        return self._end(self.held(pk, attempt=attempt), JobState.SUCCEEDED, **results)
 
     def fail(self, pk: uuid.UUID, *, attempt: int, reason: str) -> bool:
         return self._end(self.held(pk, attempt=attempt), JobState.FAILED, reason=reason)
@@ -93,7 +96,7 @@ class JobQuerySet(models.QuerySet[J]):
         return self._requeue(self.held(pk, attempt=attempt).filter(tries__lt=MAX_TRIES)) == 1
 
     def cancel(self, pk: uuid.UUID) -> bool:
-        return self._end(self.active().filter(pk=pk), JobState.CANCELLED)
+        return self._end(self.filter(pk=pk, state__in=ACTIVE_STATES), JobState.CANCELLED)
 
     def retry(self, pk: uuid.UUID) -> bool:
         """Queue a failed or cancelled job again, with all its tries."""
@@ -118,21 +121,19 @@ class JobQuerySet(models.QuerySet[J]):
             )
         )
 
-    def unsent(self, *, resend_after: timedelta) -> "JobQuerySet[J]":
+    def unsent(self, *, resend_after: timedelta) -> "JobQuerySet[J_co]":
         """Queued jobs that the broker never got, or whose message seems to be lost."""
         silent = Q(sent_at=None) | Q(sent_at__lt=Now() - resend_after)
         return self.filter(silent, state=JobState.QUEUED).order_by("queued_at")
 
-    def _lost(self) -> "JobQuerySet[J]":
+    def _lost(self) -> "JobQuerySet[J_co]":
         return self.filter(state=JobState.RUNNING, lease_until__lt=Now())
 
-    def _end(self, jobs: "JobQuerySet[J]", state: JobState, reason: str = "") -> bool:
-        ended = jobs.update(
-            state=state, reason=reason, worker="", lease_until=None, finished_at=Now()
-        )
+    def _end(self, jobs: "JobQuerySet[J_co]", state: JobState, **changes: Any) -> bool:
+        ended = jobs.update(state=state, worker="", lease_until=None, finished_at=Now(), **changes)
         return ended == 1
 
-    def _requeue(self, jobs: "JobQuerySet[J]", **changes: int) -> int:
+    def _requeue(self, jobs: "JobQuerySet[J_co]", **changes: int) -> int:
         return jobs.update(
             state=JobState.QUEUED,
             worker="",
@@ -150,6 +151,7 @@ class Job(models.Model):
 
     QUEUE: ClassVar[str]
     TASK: ClassVar[str]  # the dotted name of the task that carries the job out
+    SOFT_LIMIT_S: ClassVar[int]  # after which the job fails with a reason
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     requested_by = models.ForeignKey(
@@ -196,14 +198,24 @@ class Job(models.Model):
             ),
         ]
 
+    @classmethod
+    def kind(cls) -> str:
+        """What a log or a message calls such jobs."""
+        return str(cls._meta.verbose_name)
+
     @property
     def is_final(self) -> bool:
         return self.state in FINAL_STATES
 
 
 class WorkerQuerySet(models.QuerySet["Worker"]):
+    """Chainable questions about workers."""
+
     def alive(self, *, within: timedelta) -> "WorkerQuerySet":
         return self.filter(seen_at__gte=Now() - within)
+
+    def silent(self, *, since: timedelta) -> "WorkerQuerySet":
+        return self.filter(seen_at__lt=Now() - since)
 
 
 class Worker(models.Model):

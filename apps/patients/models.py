@@ -51,7 +51,7 @@ class Cohort(models.Model):
         return self.name
 
     def get_absolute_url(self) -> str:
-        return reverse("patients:cohort", args=[self.pk])
+        return reverse("inference:cohort", args=[self.pk])
 
 
 class Membership(models.Model):
@@ -123,7 +123,7 @@ class Patient(models.Model):
         return self.pseudonym
 
     def get_absolute_url(self) -> str:
-        return reverse("patients:patient", args=[self.pk])
+        return reverse("inference:patient", args=[self.pk])
 
 
 class EhrUploadQuerySet(models.QuerySet["EhrUpload"]):

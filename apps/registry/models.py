@@ -1,16 +1,13 @@
-"""Model bundles and which of them answers. Deployments are only ever added."""
+"""Model bundles and which of them answers.
+
+Deployments are only ever added; a trigger in the database refuses anything else.
+"""
 
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from apps.errors import MirageError
-
 CHAMPION = "champion"
-
-
-class AppendOnlyError(MirageError):
-    """Something tried to change history."""
 
 
 class Bundle(models.Model):

@@ -1,1 +1,1 @@
-"""Reader studies: blinded, randomised reading of real scans and pseudo-MRIs. Nothing is here yet."""
+"""Reader studies: blinded, randomised reading of scans and pseudo-MRIs. Nothing is here yet."""

@@ -1,0 +1,122 @@
+"""Carry out queued runs and decodings. Called by tasks, which a broker may deliver twice."""
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from apps.errors import MirageError
+from apps.inference import engine
+from apps.inference.models import InferenceRun, Prediction, PseudoMRI
+from apps.jobs.attempt import Attempt, carry_out
+from apps.patients.models import Patient
+from apps.patients.selectors import records_of
+from ml import records
+
+logger = logging.getLogger(__name__)
+PATIENTS_AT_ONCE = 250
+
+
+class StorageError(MirageError):
+    """A file could not be written."""
+
+
+def execute(*, run_id: UUID) -> None:
+    """Predict for every patient of a run; do nothing if another worker has it."""
+    carry_out(InferenceRun, run_id, _score)
+
+
+def decode(*, pseudo_mri_id: UUID) -> None:
+    """Decode one pseudo-MRI; do nothing if another worker has it."""
+    carry_out(PseudoMRI, pseudo_mri_id, _decode)
+
+
+def _score(attempt: Attempt[InferenceRun]) -> None:
+    """Predict in chunks, each committed with the progress.
+
+    A later attempt goes on where the last one stopped, because what is predicted is not due.
+    """
+    run = attempt.job()
+    while patients := list(_due(run).values_list("pk", flat=True)[:PATIENTS_AT_ONCE]):
+        known = records_of(patients, as_known_at=run.requested_at)
+        predicted = engine.predict(bundle=run.bundle, records=list(known.values()))
+        with attempt.writing() as held:
+            Prediction.objects.bulk_create(
+                [
+                    _row(held, patient, prediction)
+                    for patient, prediction in zip(known, predicted, strict=True)
+                ]
+            )
+            held.done = held.predictions.count()
+            held.save(update_fields=["done"])
+    attempt.finish()
+
+
+def _due(run: InferenceRun) -> QuerySet[Patient]:
+    """Patients that the run means and has not predicted for; those added later are not meant."""
+    meant = run.cohort.patients.filter(created_at__lte=run.requested_at)
+    if run.patient_id is not None:
+        meant = meant.filter(pk=run.patient_id)
+    return meant.exclude(pk__in=run.predictions.values("patient")).order_by("number")
+
+
+def _row(run: InferenceRun, patient: UUID, prediction: records.Prediction) -> Prediction:
+    return Prediction(
+        run=run,
+        patient_id=patient,
+        attempt=run.attempt,
+        answer=prediction.answer.value,
+        probability=prediction.probability,
+        low=prediction.low,
+        high=prediction.high,
+        missing=list(prediction.missing),
+        reasons=list(prediction.reasons),
+        created_at=timezone.now(),
+    )
+
+
+def _decode(attempt: Attempt[PseudoMRI]) -> None:
+    """Decode into a file of this attempt's own, then name it in the row: no row without a file."""
+    job = attempt.job()
+    prediction = job.prediction
+    known = records_of([prediction.patient_id], as_known_at=prediction.run.requested_at)
+    folder = Path(settings.MEDIA_ROOT) / "pseudo_mri"
+    path = folder / f"{job.pk}-{attempt.number}.nii"
+    with _removed_unless_recorded(path):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            engine.decode(
+                bundle=prediction.run.bundle, record=known[prediction.patient_id], out=path
+            )
+            size, sha256 = _measure(path)
+        except OSError as error:
+            raise StorageError(
+                f"The pseudo-MRI could not be written to the media folder ({error.strerror}). "
+                "Make room on the disk, then retry."
+            ) from error
+        attempt.finish(
+            file=path.relative_to(settings.MEDIA_ROOT).as_posix(), sha256=sha256, bytes=size
+        )
+    for other in folder.glob(f"{job.pk}-*.nii"):  # of attempts whose worker was killed
+        if other != path:
+            other.unlink(missing_ok=True)
+
+
+def _measure(path: Path) -> tuple[int, str]:
+    with path.open("rb") as file:
+        return path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _removed_unless_recorded(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
