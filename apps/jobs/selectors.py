@@ -4,13 +4,17 @@ from datetime import timedelta
 
 from django.conf import settings
 
-from apps.jobs.models import Worker
+from apps.jobs.models import Worker, WorkerQuerySet
 
 QUEUES = ("surrogate", "decode", "training", "sweep")
 
 
+def alive_workers() -> WorkerQuerySet:
+    """Workers that have reported themselves a moment ago."""
+    return Worker.objects.alive(within=timedelta(seconds=settings.MIRAGE_WORKER_SILENT_S))
+
+
 def unserved_queues() -> set[str]:
     """Queues that no living worker serves."""
-    alive = Worker.objects.alive(within=timedelta(seconds=settings.MIRAGE_WORKER_SILENT_S))
-    served = {queue for queues in alive.values_list("queues", flat=True) for queue in queues}
+    served = {q for queues in alive_workers().values_list("queues", flat=True) for q in queues}
     return set(QUEUES) - served

@@ -1,0 +1,260 @@
+"""How numbers are written and drawn: an estimate always with its interval, a minus as a minus."""
+
+from datetime import datetime
+from math import floor
+from typing import Any
+
+from django import template
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from ml.concepts import Concept, Kind
+from ml.records import Answer
+
+register = template.Library()
+
+MINUS = "\u2212"
+SMALLEST, LARGEST = 0.01, 0.99
+ANSWER_WORDS = {
+    Answer.AD: "AD",
+    Answer.CN: "CN",
+    Answer.UNCERTAIN: "Uncertain",
+    Answer.OUTSIDE: "Outside training data",
+    Answer.TOO_FEW: "Too few inputs",
+}
+UNIT_WORDS = {
+    "a": "years",
+    "mm[Hg]": "mmHg",
+    "/min": "per min",
+    "Cel": "°C",
+    "mm3": "mm³",
+    "kg/m2": "kg/m²",
+}
+BAR_MARGIN = 6.0
+
+
+@register.filter
+def thousands(number: int) -> str:
+    """1234 as 1,234."""
+    return f"{number:,}".replace("-", MINUS)
+
+
+@register.filter
+def probability(value: float) -> str:
+    """Two decimals; what they cannot tell from 0 or 1 in words."""
+    if value < SMALLEST:
+        return f"under {SMALLEST}"
+    if value > LARGEST:
+        return f"over {LARGEST}"
+    return f"{value:.2f}"
+
+
+@register.filter
+def of_hundred(value: float) -> str:
+    """A probability as people out of 100."""
+    if value < SMALLEST:
+        return "fewer than 1"
+    if value > LARGEST:
+        return "more than 99"
+    return str(floor(100 * value + 0.5))
+
+
+@register.filter
+def percent(value: float) -> str:
+    return f"{floor(100 * value + 0.5)}\u00a0%"
+
+
+@register.filter
+def estimate(prediction: Any) -> str:
+    """A probability and its interval, which are never apart."""
+    low, high = probability(prediction.low), probability(prediction.high)
+    return f"{probability(prediction.probability)} ({low} to {high})"
+
+
+@register.filter
+def figure(metric: Any) -> str:
+    """A figure of a model card: a number alone, or with its interval and n."""
+    if not isinstance(metric, dict):
+        return number(float(metric), digits=3) if isinstance(metric, int | float) else str(metric)
+    if metric.get("value") is None:
+        return "not defined"
+    words = number(float(metric["value"]), digits=2)
+    if metric.get("low") is not None and metric.get("high") is not None:
+        low, high = (number(float(metric[key]), digits=2) for key in ("low", "high"))
+        words += f" ({low} to {high})"
+    if metric.get("n"):
+        words += f", n {thousands(int(metric['n']))}"
+    return words
+
+
+@register.filter
+def answer_words(answer: str) -> str:
+    return ANSWER_WORDS[Answer(answer)]
+
+
+@register.filter
+def answer_glyph(answer: str) -> str:
+    """Template of the shape that stands for an answer."""
+    return f"answers/{Answer(answer).value}.html"
+
+
+@register.filter
+def moment(when: datetime) -> str:
+    """A time as short as it can be and stay clear: today's by the clock, others by the day."""
+    local, today = timezone.localtime(when), timezone.localdate()
+    if local.date() == today:
+        return date_format(local, "H:i")
+    return date_format(local, "j M" if local.year == today.year else "j M Y")
+
+
+@register.filter
+def finding_value(value: float, concept: Concept) -> str:
+    """What was found, in the words or the unit of its concept."""
+    if concept.levels and value == int(value) and int(value) in concept.levels:
+        return concept.levels[int(value)]
+    if concept.kind is Kind.BINARY:
+        return "yes" if value else "no"
+    unit = UNIT_WORDS.get(concept.unit, concept.unit)
+    return f"{number(value, digits=4)} {unit}".rstrip()
+
+
+@register.filter
+def unit_words(unit: str) -> str:
+    return UNIT_WORDS.get(unit, unit)
+
+
+def number(value: float, *, digits: int) -> str:
+    """At most so many decimals, without idle zeros unless two decimals are the rule."""
+    text = f"{value:,.{digits}f}"
+    if digits != 2:  # two decimals are how estimates are written: 0.70 stays 0.70
+        text = text.rstrip("0").rstrip(".")
+    return text.replace("-", MINUS)
+
+
+@register.inclusion_tag("inference/partials/interval_bar.html")
+def interval_bar(
+    prediction: Any, base_rate: object, width: int = 176, stale: bool = False
+) -> dict[str, object]:
+    """Track, interval, estimate and base rate as one SVG; the track alone without a number."""
+    answered = bool(prediction) and prediction.probability is not None
+    bar: dict[str, object] = {
+        "answered": answered,
+        "stale": stale,
+        "width": width,
+        "start": BAR_MARGIN,
+        "end": width - BAR_MARGIN,
+        "base": _place(base_rate, width) if isinstance(base_rate, float) else None,
+    }
+    if answered:
+        bar |= {
+            "low": _place(prediction.low, width),
+            "high": _place(prediction.high, width),
+            "dot": _place(prediction.probability, width),
+            "words": f"Probability {estimate(prediction)}, 95 % interval",
+        }
+    return bar
+
+
+def _place(value: float, width: int) -> float:
+    return round(BAR_MARGIN + value * (width - 2 * BAR_MARGIN), 1)
+
+
+@register.simple_tag
+def bar(share: float, width: int = 86) -> SafeString:
+    """A share of a whole as a bar; the number stands beside it."""
+    return format_html(
+        '<svg width="{0}" height="12" viewBox="0 0 {0} 12" aria-hidden="true">'
+        '<rect class="p-bar" x="0" y="1" width="{1}" height="10"/></svg>',
+        width,
+        round(max(share * width, 1 if share else 0), 1),
+    )
+
+
+@register.inclusion_tag("inference/partials/histogram.html")
+def histogram(counts: list[int] | None, base_rate: float | None) -> dict[str, object]:
+    """Counts per step of a probability, from 0 to 1."""
+    if not counts:
+        return {"bars": None}
+    left, bottom, width, height = 34.0, 104.0, 378.0, 80.0
+    step, top = width / len(counts), _round_up(max(counts))
+    return {
+        "total": sum(counts),
+        "bars": [
+            {"x": round(left + 1 + place * step, 1), "y": round(bottom - tall, 1), "height": tall}
+            for place, count in enumerate(counts)
+            for tall in [round(height * count / top, 1)]
+        ],
+        "lines": [
+            {"y": y, "text_y": y + 4, "words": thousands(round(part * top))}
+            for part in (0.5, 1)
+            for y in [round(bottom - part * height, 1)]
+        ],
+        "base": None if base_rate is None else round(left + base_rate * width, 1),
+        "base_text": None if base_rate is None else round(left + base_rate * width + 6, 1),
+    }
+
+
+def _round_up(count: int) -> int:
+    """The end of an axis: an even number with one or two figures that count."""
+    step = 2
+    while count > 10 * step:
+        step *= 5 if str(step).startswith("2") else 2
+    return -(-count // step) * step
+
+
+@register.inclusion_tag("inference/partials/sort_header.html")
+def sort_header(name: str, orders: dict[str, Any], order: str, css: str = "") -> dict[str, str]:
+    """A column header that sorts, first upward, then downward."""
+    current = order.removeprefix("-") == name
+    descending = current and order.startswith("-")
+    return {
+        "name": name,
+        "title": orders[name].title,
+        "css": css,
+        "aria_sort": ("descending" if descending else "ascending") if current else "",
+        "target": f"-{name}" if current and not descending else name,
+    }
+
+
+@register.simple_tag
+def is_stale(prediction: Any, champion: Any) -> bool:
+    """Whether another model is in use than the one that answered."""
+    return bool(prediction and champion and prediction.run.bundle_id != champion.pk)
+
+
+@register.inclusion_tag("inference/partials/pseudo_mri_words.html")
+def pseudo_mri_words(prediction: Any) -> dict[str, object]:
+    return {"pseudo_mri": getattr(prediction, "pseudo_mri", None)}
+
+
+@register.inclusion_tag("inference/partials/answer_bar.html")
+def answer_bar(prediction: Any, base_rate: float, stale: bool) -> dict[str, object]:
+    """The large interval bar of a result page, with its axis and the base rate."""
+
+    def place(value: float) -> float:
+        return round(14 + value * 372, 1)
+
+    return {
+        "stale": stale,
+        "low": place(prediction.low),
+        "high": place(prediction.high),
+        "dot": place(prediction.probability),
+        "base": place(base_rate),
+        "base_words": probability(base_rate),
+        "words": f"Probability {estimate(prediction)}, 95 % interval; "
+        f"base rate {probability(base_rate)}",
+    }
+
+
+@register.filter
+def total_entries(groups: list[Any]) -> int:
+    return sum(len(group.entries) for group in groups)
+
+
+@register.filter
+def metric_name(key: str) -> str:
+    """A key of a model card as words: `balanced_accuracy` as Balanced accuracy."""
+    words = key.replace("_", " ")
+    return words.upper() if len(words) <= 3 else words[0].upper() + words[1:]

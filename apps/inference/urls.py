@@ -1,0 +1,38 @@
+from django.urls import path
+
+from apps.inference.views import cohorts, patients, pseudo_mris, runs, uploads
+
+app_name = "inference"
+urlpatterns = [
+    path("cohorts/<uuid:cohort_id>/", cohorts.cohort, name="cohort"),
+    path("cohorts/<uuid:cohort_id>/upload/", uploads.upload, name="upload"),
+    path("cohorts/<uuid:cohort_id>/run/", runs.request_cohort_run, name="request-cohort-run"),
+    path("patients/<uuid:patient_id>/", patients.patient, name="patient"),
+    path("patients/<uuid:patient_id>/run/", runs.request_patient_run, name="request-patient-run"),
+    path(
+        "patients/<uuid:patient_id>/pseudo-mri/",
+        pseudo_mris.request_pseudo_mri,
+        name="request-pseudo-mri",
+    ),
+    path("runs/<uuid:run_id>/", runs.run, name="run"),
+    path("runs/<uuid:run_id>/cancel/", runs.cancel_run, name="cancel-run"),
+    path("runs/<uuid:run_id>/retry/", runs.retry_run, name="retry-run"),
+    path("queue/", runs.queue, name="queue"),
+    path("pseudo-mris/<uuid:pseudo_mri_id>/", pseudo_mris.pseudo_mri, name="pseudo-mri"),
+    path(
+        "pseudo-mris/<uuid:pseudo_mri_id>/cancel/",
+        pseudo_mris.cancel_pseudo_mri,
+        name="cancel-pseudo-mri",
+    ),
+    path(
+        "pseudo-mris/<uuid:pseudo_mri_id>/retry/",
+        pseudo_mris.retry_pseudo_mri,
+        name="retry-pseudo-mri",
+    ),
+    path(
+        "pseudo-mris/<uuid:pseudo_mri_id>/volume.nii", pseudo_mris.volume, name="pseudo-mri-volume"
+    ),
+    path(
+        "pseudo-mris/<uuid:pseudo_mri_id>/mosaic.png", pseudo_mris.mosaic, name="pseudo-mri-mosaic"
+    ),
+]

@@ -1,0 +1,1 @@
+"""One module per kind of page. Each view starts from `visible_to`: another's object answers 404."""

@@ -1,0 +1,110 @@
+"""The page of a patient: the answer, its uncertainty, what is missing, the picture, the findings."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from uuid import UUID
+
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_safe
+
+from apps.accounts.requests import SignedInRequest
+from apps.inference.models import InferenceRun, Prediction, PseudoMRI
+from apps.inference.views.pseudo_mris import decode_of
+from apps.inference.views.runs import line_of
+from apps.jobs.models import JobState
+from apps.patients.models import Cohort, Finding, Patient
+from apps.registry.selectors import champion
+from ml.concepts import Concept, dictionary, schema
+
+AGE, FEMALE = "age", "female"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Concepts under one heading of the dictionary, each with its finding if there is one."""
+
+    name: str
+    entries: list[tuple[Concept, Finding | None]]
+
+
+@require_safe
+def patient(request: SignedInRequest, patient_id: UUID) -> HttpResponse:
+    """Everything MIRAGE has to say about one patient."""
+    patient = get_object_or_404(
+        Patient.objects.visible_to(request.user).select_related("cohort"), pk=patient_id
+    )
+    prediction = (
+        Prediction.objects.filter(patient=patient)
+        .select_related("run__bundle", "pseudo_mri")
+        .order_by("-created_at", "-pk")
+        .first()
+    )
+    findings = {f.concept: f for f in Finding.objects.filter(patient=patient).newest()}
+    model = champion()
+    given = [concept for concept in schema() if concept in findings]
+    return render(
+        request,
+        "inference/patient.html",
+        {
+            "section": "cohorts",
+            "patient": patient,
+            "cohort": patient.cohort,
+            "may_edit": Cohort.objects.editable_by(request.user)
+            .filter(pk=patient.cohort_id)
+            .exists(),
+            "age": findings.get(AGE),
+            "female": findings.get(FEMALE),
+            "prediction": prediction,
+            "bundle": prediction.run.bundle if prediction else None,
+            "card": prediction.run.bundle.card if prediction else None,
+            "is_stale": bool(prediction and model and prediction.run.bundle_id != model.pk),
+            "findings_are_newer": _findings_are_newer(prediction, findings.values()),
+            "champion": model,
+            "run_line": line_of(_newest_run(patient)),
+            "decode": decode_of(_pseudo_mri(prediction)),
+            "given": len(given),
+            "schema_size": len(schema()),
+            "missing": _grouped(
+                (dictionary()[c], None)
+                for c in (prediction.missing if prediction else set(schema()) - set(given))
+                if c in dictionary()
+            ),
+            "findings": _grouped(
+                (concept, findings[concept.id])
+                for concept in dictionary().values()
+                if concept.id in findings
+            ),
+        },
+    )
+
+
+def _newest_run(patient: Patient) -> InferenceRun | None:
+    """A run of this patient, or of the whole cohort, that the page should still speak of."""
+    runs = InferenceRun.objects.filter(cohort=patient.cohort_id).select_related("bundle", "patient")
+    own = runs.filter(patient=patient).order_by("-requested_at").first()
+    if own and own.state != JobState.SUCCEEDED:
+        return own
+    return runs.filter(patient=None).active().order_by("-requested_at").first()
+
+
+def _pseudo_mri(prediction: Prediction | None) -> PseudoMRI | None:
+    return getattr(prediction, "pseudo_mri", None)
+
+
+def _findings_are_newer(prediction: Prediction | None, findings: Iterable[Finding]) -> bool:
+    """Whether an upload after the prediction changed what the page shows."""
+    if prediction is None:
+        return False
+    uploads = {finding.upload_id for finding in findings}
+    newest = prediction.patient.cohort.uploads.filter(pk__in=uploads).order_by("-uploaded_at")
+    upload = newest.first()
+    return bool(upload and upload.uploaded_at > prediction.created_at)
+
+
+def _grouped(entries: Iterable[tuple[Concept, Finding | None]]) -> list[Group]:
+    order = {id: place for place, id in enumerate(dictionary())}
+    ordered = sorted(entries, key=lambda entry: (entry[0].group, order[entry[0].id]))
+    groups = [Group(n, list(e)) for n, e in groupby(ordered, key=lambda entry: entry[0].group)]
+    return sorted(groups, key=lambda group: order[group.entries[0][0].id])

@@ -1,0 +1,154 @@
+"""Pseudo-MRIs: asking for one, watching it, and its files, each behind the permission check."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import FileResponse, Http404, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+from django_htmx.http import HttpResponseStopPolling
+
+from apps.accounts.requests import SignedInRequest
+from apps.errors import MirageError
+from apps.inference import mosaics, services
+from apps.inference.models import Prediction, PseudoMRI
+from apps.inference.views.runs import back
+from apps.jobs.models import JobState
+from apps.jobs.selectors import unserved_queues
+from apps.patients.models import Cohort, Patient
+
+R = TypeVar("R", HttpResponse, FileResponse)
+
+
+@dataclass(frozen=True, slots=True)
+class Decode:
+    """Where a pseudo-MRI stands, as the veil over the viewer."""
+
+    pseudo_mri: PseudoMRI
+    has_worker: bool
+
+    @property
+    def is_ready(self) -> bool:
+        return self.pseudo_mri.state == JobState.SUCCEEDED
+
+
+def decode_of(pseudo_mri: PseudoMRI | None) -> Decode | None:
+    if pseudo_mri is None:
+        return None
+    has_worker = pseudo_mri.is_final or pseudo_mri.QUEUE not in unserved_queues()
+    return Decode(pseudo_mri=pseudo_mri, has_worker=has_worker)
+
+
+@require_POST
+def request_pseudo_mri(request: SignedInRequest, patient_id: UUID) -> HttpResponse:
+    """Decode the pseudo-MRI behind the newest answer of a patient."""
+    patients = Patient.objects.visible_to(request.user)
+    patient = get_object_or_404(patients, pk=patient_id)
+    _check_editable(request, patient.cohort_id)
+    prediction = Prediction.objects.filter(patient=patient).order_by("-created_at", "-pk").first()
+    if prediction is None:
+        messages.error(
+            request, "There is no answer to decode yet. Run MIRAGE on the patient first."
+        )
+        return redirect(patient.get_absolute_url())
+    try:
+        services.request_pseudo_mri(
+            prediction=prediction, requested_by=request.user, now=timezone.now()
+        )
+    except MirageError as error:
+        messages.error(request, str(error))
+    return redirect(f"{patient.get_absolute_url()}#images")
+
+
+@require_safe
+def pseudo_mri(request: SignedInRequest, pseudo_mri_id: UUID) -> HttpResponse:
+    """Where the decoding stands, for polling; a browser that comes by itself is sent to the page."""
+    found = _visible(request, pseudo_mri_id)
+    patient = found.prediction.patient
+    if not request.headers.get("HX-Request"):
+        return redirect(f"{patient.get_absolute_url()}#images")
+    context = {
+        "decode": decode_of(found),
+        "patient": patient,
+        "may_edit": _may_edit(request, patient.cohort_id),
+    }
+    response = render(request, "inference/partials/decode.html", context)
+    if found.is_final:
+        response.status_code = HttpResponseStopPolling.status_code
+    return response
+
+
+@require_POST
+def cancel_pseudo_mri(request: SignedInRequest, pseudo_mri_id: UUID) -> HttpResponse:
+    """Stop a decoding."""
+    found = _visible(request, pseudo_mri_id)
+    _check_editable(request, found.prediction.patient.cohort_id)
+    try:
+        services.cancel_pseudo_mri(pseudo_mri=found)
+    except MirageError as error:
+        messages.warning(request, str(error))
+    return back(request, f"{found.prediction.patient.get_absolute_url()}#images")
+
+
+@require_POST
+def retry_pseudo_mri(request: SignedInRequest, pseudo_mri_id: UUID) -> HttpResponse:
+    """Queue a failed or cancelled decoding again."""
+    found = _visible(request, pseudo_mri_id)
+    _check_editable(request, found.prediction.patient.cohort_id)
+    try:
+        services.retry_pseudo_mri(pseudo_mri=found)
+    except MirageError as error:
+        messages.warning(request, str(error))
+    return back(request, f"{found.prediction.patient.get_absolute_url()}#images")
+
+
+@require_safe
+def volume(request: SignedInRequest, pseudo_mri_id: UUID) -> FileResponse:
+    """The decoded volume as NIfTI. Its name says nothing of the patient."""
+    path = _file(_visible(request, pseudo_mri_id))
+    response = FileResponse(path.open("rb"), content_type="application/x-nifti")
+    return _private(response, "pseudo-mri-SYNTHETIC.nii")
+
+
+@require_safe
+def mosaic(request: SignedInRequest, pseudo_mri_id: UUID) -> HttpResponse:
+    """Fixed slices of the volume as PNG, for browsers without WebGL2."""
+    path = _file(_visible(request, pseudo_mri_id))
+    response = HttpResponse(mosaics.render(path), content_type="image/png")
+    return _private(response, "pseudo-mri-SYNTHETIC.png")
+
+
+def _private(response: R, name: str) -> R:
+    response["Content-Disposition"] = f'inline; filename="{name}"'
+    response["Cache-Control"] = "no-store"
+    response["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def _visible(request: SignedInRequest, pseudo_mri_id: UUID) -> PseudoMRI:
+    pseudo_mris = PseudoMRI.objects.visible_to(request.user)
+    return get_object_or_404(
+        pseudo_mris.select_related("prediction__patient__cohort"), pk=pseudo_mri_id
+    )
+
+
+def _file(pseudo_mri: PseudoMRI) -> Path:
+    path = Path(settings.MEDIA_ROOT) / pseudo_mri.file
+    if not pseudo_mri.file or not path.is_file():
+        raise Http404
+    return path
+
+
+def _may_edit(request: SignedInRequest, cohort_id: UUID) -> bool:
+    return Cohort.objects.editable_by(request.user).filter(pk=cohort_id).exists()
+
+
+def _check_editable(request: SignedInRequest, cohort_id: UUID) -> None:
+    if not _may_edit(request, cohort_id):
+        raise PermissionDenied

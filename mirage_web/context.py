@@ -1,0 +1,42 @@
+"""What every page shows around its content. Read from the database only where a page asks for it."""
+
+from functools import cached_property
+from importlib.metadata import version
+
+from django.http import HttpRequest
+
+from apps.jobs.models import Worker
+from apps.jobs.selectors import alive_workers, unserved_queues
+from apps.registry.models import Bundle
+from apps.registry.selectors import ChampionState, champion_state
+
+
+class Site:
+    """This installation: its version, the model in use, the workers."""
+
+    version = version("mirage-web")
+
+    @cached_property
+    def _champion(self) -> ChampionState:
+        return champion_state()
+
+    @property
+    def bundle(self) -> Bundle | None:
+        return self._champion.bundle
+
+    @property
+    def bundle_problem(self) -> str:
+        return self._champion.problem
+
+    @cached_property
+    def unserved_queues(self) -> set[str]:
+        return unserved_queues()
+
+    @cached_property
+    def workers_said(self) -> str:
+        alive = alive_workers().count()
+        return f"{alive} worker{'' if alive == 1 else 's'} alive" if alive else "no worker alive"
+
+
+def site(request: HttpRequest) -> dict[str, object]:
+    return {"site": Site()}
