@@ -85,11 +85,6 @@ def broker_url(data_dir: Path) -> str:
     return f"redis+socket://{_valkey_socket(data_dir)}"
 
 
-def broker_probe_url(data_dir: Path) -> str:
-    """The same address as the Redis client writes it."""
-    return f"unix://{_valkey_socket(data_dir)}"
-
-
 class Postgres:
     """One PostgreSQL cluster in `<data>/postgres`."""
 

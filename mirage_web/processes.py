@@ -61,6 +61,11 @@ def stop(
         process.send_signal(first)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(patience_s)
+    end_session(process)
+
+
+def end_session(process: subprocess.Popen[bytes]) -> None:
+    """Kill a program and what is left of all it started."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)  # what is left of its session
-    process.wait(patience_s)
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -74,6 +74,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "mirage_web.context.site",
             ],
         },
     }
@@ -152,7 +153,7 @@ MIRAGE_MAX_UPLOAD_BYTES = 25 * 2**20
 MEDIA_ROOT = MIRAGE_DATA_DIR / "media"  # never served by a URL of its own
 MIRAGE_BUNDLES_DIR = MIRAGE_DATA_DIR / "bundles"
 STATIC_URL = "static/"
-STATIC_ROOT = env.folder("STATIC_ROOT", default=BASE_DIR / "staticfiles")
+STATIC_ROOT = env.folder("STATIC_ROOT", default=MIRAGE_DATA_DIR / "static")
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -172,9 +173,7 @@ MIRAGE_WORKER_SILENT_S = 15  # after which a worker counts as gone
 MIRAGE_HARD_LIMIT_S = 30 * 60  # of the longest task in the fast queues
 
 CELERY_BROKER_URL = embedded.broker_url(MIRAGE_DATA_DIR) if EMBEDDED else env.text("REDIS_URL")
-MIRAGE_BROKER_PROBE_URL = (
-    embedded.broker_probe_url(MIRAGE_DATA_DIR) if EMBEDDED else CELERY_BROKER_URL
-)
+MIRAGE_BROKER_PROBE_URL = CELERY_BROKER_URL.replace("redis+socket://", "unix://")
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker outlives any pause of the broker
 CELERY_BROKER_TRANSPORT_OPTIONS = {

@@ -15,7 +15,7 @@ from apps.accounts.models import User
 from apps.errors import MirageError
 from apps.patients.models import Cohort, EhrUpload, Finding, Membership, Patient
 from ml.concepts import dictionary
-from ml.data.ehr import EhrTable, Problem, patient_key, read_ehr_csv
+from ml.data.ehr import EhrTable, Problem, Severity, patient_key, read_ehr_csv
 from ml.records import PatientRecord
 
 AGE, OLDEST_AGE_YEARS, AGE_OF_THE_OLDEST_YEARS = "age", 89, 90
@@ -57,8 +57,9 @@ def import_ehr(*, cohort: Cohort, file: BinaryIO, uploaded_by: User, now: dateti
         max_rows=settings.MIRAGE_MAX_UPLOAD_ROWS,
         max_bytes=settings.MIRAGE_MAX_UPLOAD_BYTES,
     )
-    if table.errors:
-        raise EhrFileError(_refusal(table), table.problems)
+    if table.refused:
+        errors = [p for p in table.problems if p.severity is Severity.ERROR]
+        raise EhrFileError(_refusal(table), errors)
     with transaction.atomic():
         Cohort.objects.select_for_update().get(pk=cohort.pk)  # two uploads at once wait in turn
         if known := cohort.uploads.filter(sha256=sha256).first():
