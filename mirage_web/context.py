@@ -1,20 +1,29 @@
 """What every page shows around its content. Read from the database only where a page asks for it."""
 
-from functools import cached_property
-from importlib.metadata import version
+import tomllib
+from functools import cache, cached_property
 
+from django.conf import settings
 from django.http import HttpRequest
 
-from apps.jobs.models import Worker
 from apps.jobs.selectors import alive_workers, unserved_queues
 from apps.registry.models import Bundle
 from apps.registry.selectors import ChampionState, champion_state
 
 
+@cache
+def version() -> str:
+    """Our version, from where it is written: the code is served from its own checkout."""
+    project = tomllib.loads((settings.BASE_DIR / "pyproject.toml").read_text())
+    return str(project["project"]["version"])
+
+
 class Site:
     """This installation: its version, the model in use, the workers."""
 
-    version = version("mirage-web")
+    @property
+    def version(self) -> str:
+        return version()
 
     @cached_property
     def _champion(self) -> ChampionState:

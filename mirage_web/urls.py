@@ -8,4 +8,5 @@ urlpatterns = [
     path("", include("apps.accounts.urls")),
     path("", include("apps.patients.urls")),
     path("", include("apps.inference.urls")),
+    path("", include("apps.registry.urls")),
 ]

@@ -74,7 +74,7 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
 
     def newest(self) -> "PredictionQuerySet":
         """For each patient the prediction made last."""
-        return self.order_by("patient", "-created_at").distinct("patient")
+        return self.order_by("patient_id", "-created_at", "-pk").distinct("patient_id")
 
 
 class Prediction(models.Model):

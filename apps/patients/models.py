@@ -170,7 +170,8 @@ class FindingQuerySet(models.QuerySet["Finding"]):
 
     def newest(self) -> "FindingQuerySet":
         """For each patient and concept the finding observed last."""
-        return self.order_by("patient", "concept", "-observed_at").distinct("patient", "concept")
+        newest_first = self.order_by("patient_id", "concept", "-observed_at")
+        return newest_first.distinct("patient_id", "concept")
 
 
 class Finding(models.Model):
