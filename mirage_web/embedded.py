@@ -17,9 +17,10 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 import redis
@@ -76,8 +77,13 @@ def database(data_dir: Path) -> dict[str, Any]:
     return {"NAME": DATABASE_NAME, "USER": DATABASE_USER, "HOST": host}
 
 
-def database_url(data_dir: Path, name: str = DATABASE_NAME) -> str:
-    return f"postgresql://{DATABASE_USER}@/{name}?host={socket_folder(data_dir) / 'postgres'}"
+def url_of(database: Mapping[str, Any]) -> str:
+    """DATABASE_URL that leads another process to a database of Django's settings."""
+    user = quote(f"{database['USER']}:{database.get('PASSWORD', '')}", safe=":")
+    port = f":{database['PORT']}" if database.get("PORT") else ""
+    if database["HOST"].startswith("/"):
+        return f"postgresql://{user}@/{database['NAME']}?host={quote(database['HOST'])}"
+    return f"postgresql://{user}@{database['HOST']}{port}/{database['NAME']}"
 
 
 def broker_url(data_dir: Path) -> str:

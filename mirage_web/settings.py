@@ -150,7 +150,9 @@ MIRAGE_MAX_UPLOAD_ROWS = 10_000
 MIRAGE_MAX_UPLOAD_BYTES = 25 * 2**20
 
 # Files
-MEDIA_ROOT = MIRAGE_DATA_DIR / "media"  # never served by a URL of its own
+MEDIA_ROOT = env.folder(
+    "MEDIA_ROOT", default=MIRAGE_DATA_DIR / "media"
+)  # never served by a URL of its own
 MIRAGE_BUNDLES_DIR = MIRAGE_DATA_DIR / "bundles"
 STATIC_URL = "static/"
 STATIC_ROOT = env.folder("STATIC_ROOT", default=MIRAGE_DATA_DIR / "static")
