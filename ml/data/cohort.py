@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float16
 from numpy import ndarray
 
-from ml.data.ehr import read_ehr_csv
+from ml.data.ehr import Severity, read_ehr_csv
 from ml.data.mri import Grid, brain_mask, normalise, read_volume
 from ml.records import PatientRecord
 
@@ -197,8 +197,8 @@ def _read_records(path: Path) -> dict[str, PatientRecord]:
     if not path.exists():
         raise CohortError(f"There is no {path.name} in the cohort folder {path.parent.name}.")
     table = read_ehr_csv(path, max_rows=MAX_PATIENTS)
-    if not table.records:
-        first = table.problems[0].message if table.problems else "it has no rows"
+    if table.refused:
+        first = next(p for p in table.problems if p.severity is Severity.ERROR)
         raise CohortError(f"{path.name} was refused: {first}")
     return {record.patient: record for record in table.records}
 

@@ -23,6 +23,7 @@ PATIENT_COLUMNS = (
 )
 _PATIENT_NAMES = tuple(normalise_name(name) for name in PATIENT_COLUMNS)
 UNITS_GROUP = "Units of other columns"
+_MEASURED_GROUP = "Biomarkers and imaging measures"
 MAX_COLUMNS = 2_000
 _MAX_SUGGESTIONS = 20  # comparing one name with all we know takes a millisecond
 
@@ -227,11 +228,12 @@ def _left_out(shown: str, line: int, concept: Concept) -> tuple[Column, Problem 
     column = Column(header=shown, role=Role.LEFT_OUT, concept=concept.id)
     if concept.group == UNITS_GROUP:
         return column, None  # read, row by row, though it is no input
+    code, why = "not_an_input", "it is not one of the model's inputs"
     if concept.label_proximal:
         code = "label_proximal"
-        why = "it is so close to the diagnosis that it would be copied, not predicted"
-    else:
-        code, why = "not_an_input", "it is not one of the model's inputs"
+        why = "it comes from a laboratory or a scan that the prediction is to do without"
+        if concept.group != _MEASURED_GROUP:
+            why = "it is so close to the diagnosis that it would be copied, not predicted"
     return column, Problem(
         row=line,
         column=shown,

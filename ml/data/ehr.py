@@ -59,7 +59,7 @@ class EhrTable:
         columns: what each header became, in the file's order; none if no header was understood.
         problems: errors and notices in the file's order, the first `MAX_PROBLEMS` of them.
         problem_counts: code to the number of problems of that code, shown or not.
-        refused: whether any problem is an error.
+        error_count: number of errors among them; with one, the file is refused.
         rows: rows of patients that were read.
         encoding, delimiter: what was found out about the file; empty if it could not be opened.
     """
@@ -68,10 +68,15 @@ class EhrTable:
     columns: tuple[Column, ...]
     problems: tuple[Problem, ...]
     problem_counts: Mapping[str, int]
-    refused: bool
+    error_count: int
     rows: int
     encoding: str
     delimiter: str
+
+    @property
+    def refused(self) -> bool:
+        """Whether the file was kept out."""
+        return self.error_count > 0
 
 
 def read_ehr_csv(
@@ -158,7 +163,7 @@ class _Reading:
             columns=tuple(self.columns),
             problems=tuple(self.problems),
             problem_counts=dict(self.counts),
-            refused=self.errors > 0,
+            error_count=self.errors,
             rows=self.rows,
             encoding=encoding,
             delimiter=delimiter,

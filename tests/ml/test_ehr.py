@@ -506,6 +506,7 @@ def test_problems_are_capped_and_counted():
     table = read("patient,age,nausea\n" + "p,200,7\n" * 3_000, max_rows=5_000)
 
     assert len(table.problems) == 1_000
+    assert table.error_count == 8_999
     assert table.problem_counts == {"out_of_range": 3_000, "level": 3_000, "doubled_patient": 2_999}
 
 
