@@ -1,0 +1,86 @@
+r"""The arithmetic of one GATv2 attention whose messages carry the value of a finding.
+
+Plain torch: the whole graph (`ml.graph_encoder`, on PyTorch Geometric) and the serving of single
+patients (`ml.surrogate`) share these parameters and these lines.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+SLOPE = 0.2
+
+
+class ValueAttention(nn.Module):
+    r"""GATv2 attention with the value of the edge inside the message.
+
+    $$m_{ij} = W_s h_j + v_{ij}\, W_m h_j + W_e e_{ij} + r_{ij}, \qquad
+      \alpha_{ij} = \operatorname{softmax}_j\; a^\top \mathrm{LeakyReLU}(W_t h_i + m_{ij}), \qquad
+      h_i' = W_o \sum_j \alpha_{ij} m_{ij}$$
+
+    with e = (v, presence) and r the embedding of the relation.
+
+    Paper: section 2, 'three GATv2 layers'. There the value can only enter the attention (as in
+    the stock layer's `edge_dim`), from where the network cannot read it (method.md trap 5); the
+    two terms with v and e in the message are ours.
+
+    Args:
+        width: length of a node's state, unitless.
+        heads: attention heads; they share the width.
+        relations: kinds of edge.
+    """
+
+    def __init__(self, width: int, heads: int, relations: int = 1) -> None:
+        super().__init__()
+        self.heads = heads
+        self.source = nn.Linear(width, width)
+        self.modulated = nn.Linear(width, width, bias=False)
+        self.edge = nn.Linear(2, width, bias=False)
+        self.relation = nn.Embedding(relations, width)
+        self.target = nn.Linear(width, width)
+        self.attention = nn.Parameter(torch.empty(heads, width // heads))
+        self.output = nn.Linear(width, width)
+        nn.init.xavier_uniform_(self.attention)
+        nn.init.normal_(self.relation.weight, std=0.02)
+
+    def message(
+        self,
+        plain: Float[Tensor, "*edges width"],
+        modulated: Float[Tensor, "*edges width"],
+        value: Float[Tensor, "*edges 2"],
+        relation: Int[Tensor, "*edges"],
+    ) -> Float[Tensor, "*edges width"]:
+        """What an edge carries, from its source's `source(h)` and `modulated(h)`."""
+        carried: Tensor = plain + value[..., :1] * modulated
+        return carried + self.edge(value) + self.relation(relation)
+
+    def logits(
+        self, query: Float[Tensor, "*edges width"], message: Float[Tensor, "*edges width"]
+    ) -> Float[Tensor, "*edges heads"]:
+        """Attention before the softmax, from the target's `target(h)`."""
+        mixed = nn.functional.leaky_relu(query + message, SLOPE)
+        return (mixed.unflatten(-1, (self.heads, -1)) * self.attention).sum(-1)
+
+    def receive(
+        self,
+        target: Float[Tensor, "patients width"],
+        source: Float[Tensor, "columns width"],
+        column: Int[Tensor, "patients most"],
+        value: Float[Tensor, "patients most 2"],
+        observed: Bool[Tensor, "patients most"],
+    ) -> Float[Tensor, "patients width"]:
+        """One attention of patients over their own padded findings; no findings, no message."""
+        message = self.message(
+            self.source(source)[column],
+            self.modulated(source)[column],
+            value,
+            torch.zeros_like(column),
+        )
+        logits = self.logits(self.target(target).unsqueeze(1), message)
+        logits = logits.masked_fill(~observed.unsqueeze(-1), -torch.inf)
+        peak = logits.amax(1, keepdim=True).clamp_min(torch.finfo(logits.dtype).min)
+        weight = (logits - peak).exp()
+        weight = weight / weight.sum(1, keepdim=True).clamp_min(torch.finfo(logits.dtype).tiny)
+        summed = (weight.unsqueeze(-1) * message.unflatten(-1, (self.heads, -1))).sum(1)
+        received: Tensor = self.output(summed.flatten(1))
+        return received
