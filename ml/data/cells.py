@@ -50,7 +50,7 @@ class CellReader:
         if word in self._words:
             return _observed(self._words[word])
         if len(text) > _MAX_NUMBER_CHARACTERS or not _NUMBER.fullmatch(text):
-            return self._not_a_number(text)
+            return self._not_a_number(text[: 2 * _MAX_NUMBER_CHARACTERS])
         number = float(text)
         if not math.isfinite(number):
             return Refusal("not_finite", f"It is too large for a number. {self._allowed()}")

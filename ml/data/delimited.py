@@ -105,7 +105,8 @@ class DelimitedFile:
             key=lambda each: (sum(map(is_known, cuts[each][:_CELLS_COMPARED])), len(cuts[each])),
         )
         if not cuts[self.delimiter]:
-            raise self._bad_quotes("unclosed")
+            long = max(map(len, line.split(self.delimiter))) > csv.field_size_limit()
+            raise self._bad_quotes("field larger" if long else "unclosed")
         return cuts[self.delimiter]
 
     def rows(self) -> Iterator[list[str]]:

@@ -378,6 +378,7 @@ def test_pounds_are_refused_where_the_file_says_so():
 
 
 def test_a_megabyte_in_a_cell_is_refused():
+    assert codes(read("patient," + "age" * 200_000 + "\np1,71\n")) == ["cell_too_long"]
     assert codes(read("patient,age\np1," + "7" * 900_000 + "\n")) == ["cell_too_long"]
     assert codes(read("patient,age\np1," + "7" * 1_048_576 + "\n")) == ["line_too_long"]
 
