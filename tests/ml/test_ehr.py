@@ -475,13 +475,13 @@ def test_a_gigabyte_is_refused_after_its_first_megabytes(filler, code):
             return filler * size
 
     file = Gigabyte()
-    started = time.perf_counter()
+    started = time.process_time()
     table = read_ehr_csv(file, max_rows=100)
 
     # Blank lines look like an empty file; only its length tells them apart.
     assert the_error(table).code == code
     assert file.left > 995_000_000
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_blank_lines_without_end_are_refused():
@@ -553,9 +553,9 @@ def test_random_bytes_never_escape_as_an_exception():
             data[at : at + rng.randrange(3)] = rng.choice(
                 [b'"', b",", b";", b"\n", b"\r", b"\0", b"\xff", b"=", b"1e309", rng.randbytes(4)]
             )
-        started = time.perf_counter()
+        started = time.process_time()
         table = read(bytes(data))
-        assert time.perf_counter() - started < 2
+        assert time.process_time() - started < 2
         assert table.refused == bool(codes(table)) or len(table.problems) == 1_000
         assert not (table.refused and table.records)
 
@@ -568,12 +568,12 @@ def test_ten_thousand_patients_are_read_in_under_three_seconds():
     cells[schema().index("education_years")] = "16"
     cells[schema().index("bmi")] = cells[schema().index("respiration_per_min")] = "23.6"
     rows = "".join(f"p{i},{','.join(cells)}\n" for i in range(10_000))
-    started = time.perf_counter()
+    started = time.process_time()
 
     table = read(f"patient,{','.join(schema())}\n{rows}", max_rows=10_000)
 
     assert len(table.records) == 10_000
-    assert time.perf_counter() - started < 3
+    assert time.process_time() - started < 3
 
 
 def test_reading_needs_the_standard_library_alone():

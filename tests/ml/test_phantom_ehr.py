@@ -178,9 +178,12 @@ def test_a_reader_of_records_finds_severity_but_not_too_well():
 
 
 def test_a_record_takes_less_than_a_millisecond():
-    started = time.process_time()
-    draw(4, people=500)
-    assert (time.process_time() - started) / 500 < 0.001
+    def batch() -> float:
+        started = time.process_time()
+        draw(4, people=100)
+        return (time.process_time() - started) / 100
+
+    assert min(batch() for _ in range(5)) < 0.001
 
 
 def test_the_sample_files_in_the_repository_are_those_of_the_command(tmp_path, pytestconfig):
