@@ -52,14 +52,20 @@ class ValueAttention(nn.Module):
     ) -> Float[Tensor, "*edges width"]:
         """What an edge carries, from its source's `source(h)` and `modulated(h)`."""
         carried: Tensor = plain + value[..., :1] * modulated
-        return carried + self.edge(value) + self.relation(relation)
+        carried += self.edge(value) + self.relation(relation)
+        return carried
 
     def logits(
         self, query: Float[Tensor, "*edges width"], message: Float[Tensor, "*edges width"]
     ) -> Float[Tensor, "*edges heads"]:
         """Attention before the softmax, from the target's `target(h)`."""
         mixed = nn.functional.leaky_relu(query + message, SLOPE)
-        return (mixed.unflatten(-1, (self.heads, -1)) * self.attention).sum(-1)
+        logits: Tensor = (self.per_head(mixed) * self.attention).sum(-1)
+        return logits
+
+    def per_head(self, x: Float[Tensor, "*edges width"]) -> Float[Tensor, "*edges heads part"]:
+        """The width, shared out among the heads."""
+        return x.reshape(*x.shape[:-1], self.heads, -1)
 
     def receive(
         self,
@@ -81,6 +87,6 @@ class ValueAttention(nn.Module):
         peak = logits.amax(1, keepdim=True).clamp_min(torch.finfo(logits.dtype).min)
         weight = (logits - peak).exp()
         weight = weight / weight.sum(1, keepdim=True).clamp_min(torch.finfo(logits.dtype).tiny)
-        summed = (weight.unsqueeze(-1) * message.unflatten(-1, (self.heads, -1))).sum(1)
+        summed = (weight.unsqueeze(-1) * self.per_head(message)).sum(1)
         received: Tensor = self.output(summed.flatten(1))
         return received

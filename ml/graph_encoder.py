@@ -1,7 +1,7 @@
 r"""The patient graph's encoder: three residual GATv2 layers over concepts and training patients."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -81,7 +81,7 @@ class ValuePassing(MessagePassing):  # type: ignore[misc]
         output: Tensor = self.attention.output(received)
         return output
 
-    def message(  # noqa: D102
+    def message(
         self,
         plain_j: Tensor,
         modulated_j: Tensor,
@@ -93,8 +93,8 @@ class ValuePassing(MessagePassing):  # type: ignore[misc]
     ) -> Tensor:
         message = self.attention.message(plain_j, modulated_j, value, relation)
         weight = softmax(self.attention.logits(query_i, message), index, num_nodes=size_i)
-        heads = message.unflatten(-1, (self.attention.heads, -1))
-        return (weight.unsqueeze(-1) * heads).flatten(1)
+        weighted: Tensor = weight.unsqueeze(-1) * self.attention.per_head(message)
+        return weighted.flatten(1)
 
 
 class GraphEncoder(nn.Module):
@@ -135,7 +135,7 @@ class GraphEncoder(nn.Module):
             ValuePassing(ValueAttention(width, config.heads)) for _ in range(config.layers)
         )
         self.from_findings = nn.ModuleList(
-            ValuePassing(attention) for attention in self.reader.attentions.children()
+            ValuePassing(cast("ValueAttention", each)) for each in self.reader.attentions
         )
         self.dropout = nn.Dropout(config.dropout)
 

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from ml.knowledge_graph import KnowledgeGraph, Node
 from ml.records import PatientRecord
 
 VALUE_WIDTH = 2
-"""What an edge carries: the z-score of the value, and presence (0 for a finding looked for but absent)."""
+"""An edge carries the z-score of the value, and presence: 0 for a finding looked for and absent."""
 CLIP = 5.0
 CONCEPT, LEVEL, GROUP = "concept", "level", "group"
 
@@ -137,7 +136,7 @@ class FindingScaler(nn.Module):
             ]
         )
 
-    def fit(self, records: Sequence[PatientRecord]) -> Self:
+    def fit(self, records: Sequence[PatientRecord]) -> "FindingScaler":
         """Take mean, spread and range of each column from the training people.
 
         A column that nobody in training has, or in which all are equal, carries nothing that could

@@ -1,4 +1,4 @@
-"""A small real patient graph: the dictionary on HPO, a few dozen phantom records, random latents."""
+"""A small real patient graph: the dictionary on HPO, some phantom records, random latents."""
 
 from functools import cache
 
