@@ -70,11 +70,10 @@ class FindingFactory(DjangoModelFactory):
         model = Finding
 
     patient = factory.SubFactory(PatientFactory)
-    upload = factory.SubFactory(EhrUploadFactory, cohort=factory.SelfAttribute("..patient.cohort"))
     concept = "age"
     value = 70.0
     unit = "a"
-    observed_at = NOW
+    observed_at = recorded_at = NOW
 
 
 class BundleFactory(DjangoModelFactory):

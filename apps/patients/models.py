@@ -177,12 +177,17 @@ class FindingQuerySet(models.QuerySet["Finding"]):
 class Finding(models.Model):
     """One observation of one concept of the dictionary (ml.concepts) in one patient."""
 
-    patient = models.ForeignKey(Patient, on_delete=models.CASCADE, related_name="findings")
-    upload = models.ForeignKey(EhrUpload, on_delete=models.RESTRICT, related_name="+")
+    patient = models.ForeignKey(
+        Patient,
+        on_delete=models.CASCADE,
+        related_name="findings",
+        db_index=False,  # the unique constraint begins with it
+    )
     concept = models.CharField(max_length=64)
     value = models.FloatField()
     unit = models.CharField(max_length=32, blank=True)
     observed_at = models.DateTimeField()
+    recorded_at = models.DateTimeField(help_text="When it was stored, with its whole upload.")
 
     objects = FindingQuerySet.as_manager()
 

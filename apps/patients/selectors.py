@@ -15,9 +15,7 @@ def records_of(patients: Sequence[UUID], *, as_known_at: datetime) -> Mapping[UU
     uploaded in between.
     """
     values: dict[UUID, dict[str, float]] = {patient: {} for patient in patients}
-    newest = Finding.objects.filter(
-        patient__in=patients, upload__uploaded_at__lte=as_known_at
-    ).newest()
+    newest = Finding.objects.filter(patient__in=patients, recorded_at__lte=as_known_at).newest()
     for patient, concept, value in newest.values_list("patient_id", "concept", "value").iterator(
         chunk_size=10_000
     ):

@@ -2,8 +2,11 @@
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import BinaryIO
 from uuid import UUID
 
@@ -108,18 +111,25 @@ def _store(
         findings=0,
         notes=[*_notes(table), *_note_of_capped(capped)],
     )
-    patients = known | {patient.identifier_hash: patient.pk for patient in fresh}
-    changed = [
-        (patients[key], concept, value)
-        for key, record in zip(hashes, records, strict=True)
-        for concept, value in record.values.items()
-        if before.get((patients[key], concept)) != value
-    ]
-    _copy_findings(upload, changed, now)
-    upload.findings = len(changed)
-    upload.patients_updated = len({pk for pk, _, _ in changed} & set(known.values()))
+    of_hash = known | {patient.identifier_hash: patient.pk for patient in fresh}
+    patients = [of_hash[key] for key in hashes]
+    counts = _copy_findings(_changed(patients, records, before), now)
+    upload.findings = sum(counts.values())
+    upload.patients_updated = len(counts.keys() & set(known.values()))
     upload.save(update_fields=["findings", "patients_updated"])
     return upload
+
+
+def _changed(
+    patients: Sequence[UUID],
+    records: Sequence[PatientRecord],
+    before: Mapping[tuple[UUID, str], float],
+) -> Iterator[tuple[UUID, str, float]]:
+    """What is new or another value than before. One by one: there may be 880,000."""
+    for patient, record in zip(patients, records, strict=True):
+        for concept, value in record.values.items():
+            if not before or before.get((patient, concept)) != value:
+                yield patient, concept, value
 
 
 def _new_patients(cohort: Cohort, hashes: Iterable[str], now: datetime) -> list[Patient]:
@@ -181,15 +191,22 @@ def _notes(table: EhrTable) -> list[str]:
     return notes
 
 
-def _copy_findings(
-    upload: EhrUpload, rows: Iterable[tuple[UUID, str, float]], now: datetime
-) -> None:
-    """Insert by COPY: a file of 10,000 rows has 880,000 findings, and INSERT would take minutes."""
+def _copy_findings(rows: Iterable[tuple[UUID, str, float]], now: datetime) -> Counter[UUID]:
+    """Insert by COPY, because INSERT would take minutes. Returns how many each patient got.
+
+    The lines are written by hand, which is five times as fast as the driver: identifiers, units
+    and times of our own making hold nothing that COPY's text format would have to escape.
+    """
     units = {concept.id: concept.unit for concept in dictionary().values()}
     table = connection.ops.quote_name(Finding._meta.db_table)
-    statement = (
-        f"COPY {table} (patient_id, upload_id, concept, value, unit, observed_at) FROM STDIN"
-    )
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for patient, concept, value in rows:
-            copy.write_row((patient, upload.pk, concept, value, units[concept], now))
+    columns = "patient_id, concept, value, unit, observed_at, recorded_at"
+    counts: Counter[UUID] = Counter()
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy,
+    ):
+        for patient, group in groupby(rows, key=itemgetter(0)):
+            lines = [f"{patient}\t{c}\t{v!r}\t{units[c]}\t{now}\t{now}\n" for _, c, v in group]
+            copy.write("".join(lines))
+            counts[patient] += len(lines)
+    return counts

@@ -64,6 +64,7 @@ def patient(request: SignedInRequest, patient_id: UUID) -> HttpResponse:
             "champion": model,
             "run_line": line_of(_newest_run(patient)),
             "decode": decode_of(_pseudo_mri(prediction)),
+            "observed_at": max((f.observed_at for f in findings.values()), default=None),
             "given": len(given),
             "schema_size": len(schema()),
             "missing": _grouped(
@@ -94,13 +95,11 @@ def _pseudo_mri(prediction: Prediction | None) -> PseudoMRI | None:
 
 
 def _findings_are_newer(prediction: Prediction | None, findings: Iterable[Finding]) -> bool:
-    """Whether an upload after the prediction changed what the page shows."""
+    """Whether an upload since the prediction was asked for changed what the page shows."""
     if prediction is None:
         return False
-    uploads = {finding.upload_id for finding in findings}
-    newest = prediction.patient.cohort.uploads.filter(pk__in=uploads).order_by("-uploaded_at")
-    upload = newest.first()
-    return bool(upload and upload.uploaded_at > prediction.created_at)
+    asked_at = prediction.run.requested_at
+    return any(finding.recorded_at > asked_at for finding in findings)
 
 
 def _grouped(entries: Iterable[tuple[Concept, Finding | None]]) -> list[Group]:
