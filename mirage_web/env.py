@@ -87,7 +87,7 @@ def secret(name: str, *, kept_in: Path | None) -> str:
 def _make_secret(path: Path) -> str:
     """Write a new secret; if two processes start at once, both end up with the same one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     draft.touch(mode=0o600)
     draft.write_text(secrets.token_urlsafe(64))
     try:

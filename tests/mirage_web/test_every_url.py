@@ -1,0 +1,127 @@
+"""Who may do what: every URL, every role, every method. A URL that is not in the table fails."""
+
+from itertools import product
+
+import pytest
+from django.urls import get_resolver, reverse
+
+from tests.inference.world import ROLES, make_world
+
+pytestmark = pytest.mark.django_db
+
+METHODS = ("get", "head", "options", "post", "put", "patch", "delete")
+SAFE = {"get", "head"}
+WRITE = {"post"}
+
+# name: (arguments, methods that it has, who it is for)
+#   everyone: signed in or not;  users: whoever is signed in;  members: of the cohort, whatever
+#   their role;  editors: its owner and its clinicians;  mixed: members look, editors write
+URLS = {
+    "healthz": (None, SAFE, "everyone"),
+    "readyz": (None, SAFE, "everyone"),
+    "accounts:sign-in": (None, SAFE | WRITE, "everyone"),
+    "accounts:sign-out": (None, WRITE, "users"),
+    "patients:cohorts": (None, SAFE, "users"),
+    "patients:create-cohort": (None, SAFE | WRITE, "users"),
+    "registry:models": (None, SAFE, "users"),
+    "inference:queue": (None, SAFE, "users"),
+    "inference:cohort": ("cohort", SAFE, "members"),
+    "inference:upload": ("cohort", SAFE | WRITE, "editors"),
+    "inference:request-cohort-run": ("cohort", WRITE, "editors"),
+    "inference:patient": ("patient", SAFE, "members"),
+    "inference:request-patient-run": ("patient", WRITE, "editors"),
+    "inference:request-pseudo-mri": ("patient", WRITE, "editors"),
+    "inference:run": ("run", SAFE, "members"),
+    "inference:cancel-run": ("run", WRITE, "editors"),
+    "inference:retry-run": ("run", WRITE, "editors"),
+    "inference:pseudo-mri": ("pseudo_mri", SAFE, "members"),
+    "inference:cancel-pseudo-mri": ("pseudo_mri", WRITE, "editors"),
+    "inference:retry-pseudo-mri": ("pseudo_mri", WRITE, "editors"),
+    "inference:pseudo-mri-volume": ("pseudo_mri", SAFE, "members"),
+    "inference:pseudo-mri-mosaic": ("pseudo_mri", SAFE, "members"),
+}
+DONE = {200, 302, 422, 503}  # 422: an empty form; 503: /readyz of an installation without workers
+
+
+@pytest.fixture
+def world(settings):
+    return make_world(settings.MEDIA_ROOT)
+
+
+def all_names(resolver, namespace=""):
+    for pattern in resolver.url_patterns:
+        if hasattr(pattern, "url_patterns"):
+            inner = f"{namespace}{pattern.namespace}:" if pattern.namespace else namespace
+            yield from all_names(pattern, inner)
+        else:
+            yield f"{namespace}{pattern.name}"
+
+
+def expected(audience, role, method, methods):
+    """Status codes that are right for this role and method."""
+    if audience != "everyone" and role == "anonymous":
+        return {302}
+    if method == "options" or method not in methods:
+        return {405} | ({200} if method == "options" else set())
+    if audience in {"everyone", "users"}:
+        return DONE
+    if role == "stranger":
+        return {404}
+    if audience == "editors" and role == "viewer":
+        return {403}
+    return DONE
+
+
+def test_every_url_is_in_the_table():
+    assert set(all_names(get_resolver())) == set(URLS)
+
+
+@pytest.mark.parametrize("name", URLS)
+def test_each_role_can_do_what_the_table_says_and_nothing_else(client, world, name):
+    key, methods, audience = URLS[name]
+    url = reverse(name, args=[getattr(world, key).pk] if key else [])
+    for role, method in product(ROLES, METHODS):
+        client.logout()
+        if role != "anonymous":
+            client.force_login(world.users[role])
+        response = getattr(client, method)(url)
+        right = expected(audience, role, method, methods)
+        assert response.status_code in right, f"{method} {name} as {role}"
+        if role == "anonymous" and audience != "everyone":
+            assert response.url.startswith(reverse("accounts:sign-in"))
+
+
+@pytest.mark.parametrize("name", [n for n, (key, *_) in URLS.items() if key])
+def test_a_made_up_identifier_answers_404(client, world, name):
+    client.force_login(world.users["owner"])
+    url = reverse(name, args=["00000000-0000-4000-8000-000000000000"])
+    method = "get" if "get" in URLS[name][1] else "post"
+
+    assert getattr(client, method)(url).status_code == 404
+
+
+@pytest.mark.parametrize("name", [n for n, (_, methods, _) in URLS.items() if "post" in methods])
+def test_no_form_is_taken_from_another_site(world, name):
+    from django.test import Client
+
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(world.users["owner"])
+    key = URLS[name][0]
+    url = reverse(name, args=[getattr(world, key).pk] if key else [])
+
+    assert client.post(url).status_code == 403
+
+
+@pytest.mark.parametrize("name", list(URLS))
+def test_no_page_may_be_stored_and_none_allows_inline_code(client, world, name):
+    client.force_login(world.users["owner"])
+    key, methods, _ = URLS[name]
+    url = reverse(name, args=[getattr(world, key).pk] if key else [])
+
+    response = client.get(url) if "get" in methods else client.post(url)
+
+    policy = response["Content-Security-Policy"]
+    assert "no-store" in response["Cache-Control"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert response["X-Frame-Options"] == "DENY"
