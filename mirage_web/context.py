@@ -1,4 +1,4 @@
-"""What every page shows around its content. Read from the database only where a page asks for it."""
+"""What every page shows around its content, read from the database only where it is shown."""
 
 import tomllib
 from functools import cache, cached_property

@@ -18,13 +18,13 @@ class UploadForm(forms.Form):
         widget=forms.FileInput(attrs={"accept": ".csv,text/csv"}),
     )
 
-    def clean_file(self) -> UploadedFile:
-        file: UploadedFile = self.cleaned_data["file"]
+    def clean_file(self) -> "UploadedFile[bytes]":
+        file: UploadedFile[bytes] = self.cleaned_data["file"]
         most = settings.MIRAGE_MAX_UPLOAD_BYTES
         if (file.size or 0) > most:
             raise forms.ValidationError(
-                f"The file has {(file.size or 0) / 2**20:.1f} MB; at most {most / 2**20:.0f} MB are "
-                "read. Split it into several files with the same header."
+                f"The file has {(file.size or 0) / 2**20:.1f} MB; at most {most / 2**20:.0f} MB "
+                "are read. Split it into several files with the same header."
             )
         # A path in the name is the browser's business, not ours; a page shows the last part alone.
         last = PurePosixPath(PureWindowsPath(file.name or "").as_posix()).name

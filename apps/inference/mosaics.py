@@ -7,13 +7,15 @@ import struct
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image, ImageDraw, ImageFont
 
 from apps.errors import MirageError
 
 HEADER_BYTES = 348
-FORMATS = {2: "B", 4: "h", 16: "f", 512: "H"}  # NIfTI datatype to struct format, native on disk
+# NIfTI datatype to the format of a memory view
+FORMATS: dict[int, Literal["B", "h", "f", "H"]] = {2: "B", 4: "h", 16: "f", 512: "H"}
 SLICES = (0.35, 0.45, 0.55, 0.65)  # of each axis: through the brain, not beside it
 TILE = 220  # pixels
 GAP = 4
@@ -32,7 +34,7 @@ class Volume:
     """Voxels in the order of the file: x fastest."""
 
     shape: tuple[int, int, int]
-    voxels: memoryview
+    voxels: memoryview[int] | memoryview[float]
     toward_left: bool  # whether x grows toward the left of the person
 
 
@@ -73,8 +75,8 @@ def _read(path: Path) -> Volume:
         (offset,) = struct.unpack_from(f"{order}f", data, 108)
         (x_step,) = struct.unpack_from(f"{order}f", data, 280)  # srow_x[0]
         count = shape[0] * shape[1] * shape[2]
-        size = struct.calcsize(FORMATS[datatype])
-        voxels = memoryview(data)[int(offset) : int(offset) + count * size].cast(FORMATS[datatype])
+        code = FORMATS[datatype]
+        voxels = memoryview(data)[int(offset) :][: count * struct.calcsize(code)].cast(code)
     except (struct.error, KeyError, TypeError, ValueError):
         voxels = memoryview(b"")
         count = -1
@@ -91,7 +93,7 @@ def _range(volume: Volume) -> tuple[float, float]:
 
 
 def _tile(volume: Volume, axis: int, index: int, low: float, high: float) -> Image.Image:
-    """One slice as radiologists hang it: head up or nose up, the right of the person on the left."""
+    """One slice as radiologists hang it: head or nose up, the right of the person on the left."""
     x, y, z = volume.shape
     voxels = volume.voxels
     if axis == 2:

@@ -1,4 +1,5 @@
 from django import forms
+from django.http import QueryDict
 
 from apps.patients.models import Cohort
 
@@ -25,5 +26,5 @@ class CohortForm(forms.ModelForm[Cohort]):
             },
         }
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, label_suffix="", **kwargs)  # type: ignore[arg-type]
+    def __init__(self, data: QueryDict | None = None) -> None:
+        super().__init__(data, label_suffix="")

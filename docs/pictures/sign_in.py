@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a script, run once
 """Draw static/img/sign-in.png: a brain that a health record, dot by dot, turns into.
 
 The MNI152 template at its hippocampus, left half as dots, right half as it is. Run from the
@@ -38,7 +39,6 @@ def main() -> None:
     mixed = weight * np.asarray(grey, float) * 0.92 + (1 - weight) * np.asarray(dots, float)
     picture = Image.fromarray(mixed.astype(np.uint8)).quantize(128)
     picture.save(OUT, optimize=True)
-    print(f"{OUT}: {picture.width} x {picture.height}, {OUT.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

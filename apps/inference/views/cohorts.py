@@ -97,7 +97,6 @@ def _sorted(cohort: Cohort, order: str) -> QuerySet[Patient]:
     return (
         Patient.objects.filter(cohort=cohort)
         .annotate(
-            prediction_id=Subquery(newest.values("pk")[:1]),
             probability=Subquery(newest.values("probability")[:1]),
             answered_at=Subquery(newest.values("created_at")[:1]),
         )
@@ -108,9 +107,11 @@ def _sorted(cohort: Cohort, order: str) -> QuerySet[Patient]:
 def _rows(page: "Page[Patient]") -> list[Row]:
     """What the page shows of its patients, in a number of queries that does not grow with them."""
     patients = list(page.object_list)
-    predictions = Prediction.objects.select_related("run__bundle", "pseudo_mri").in_bulk(
-        [patient.prediction_id for patient in patients if patient.prediction_id]
-    )
+    newest = Prediction.objects.filter(patient__in=patients).newest()
+    predictions = {
+        prediction.patient_id: prediction
+        for prediction in newest.select_related("run__bundle", "pseudo_mri")
+    }
     person = {
         (finding.patient_id, finding.concept): finding.value
         for finding in Finding.objects.filter(
@@ -127,7 +128,7 @@ def _rows(page: "Page[Patient]") -> list[Row]:
     return [
         Row(
             patient=patient,
-            prediction=predictions.get(patient.prediction_id),
+            prediction=predictions.get(patient.pk),
             age_years=person.get((patient.pk, AGE)),
             female=person.get((patient.pk, FEMALE)),
             missing=len(schema()) - given.get(patient.pk, 0),
@@ -143,13 +144,13 @@ def _answers(cohort: Cohort) -> dict[str, object]:
     counts = dict(counted.values("answer").annotate(n=Count("pk")).values_list("answer", "n"))
     bins = dict(
         counted.filter(probability__isnull=False)
-        .annotate(bin=Least(Floor(F("probability") * BINS), BINS - 1))
+        .annotate(bin=Least(Floor(F("probability") * BINS), float(BINS - 1)))
         .values("bin")
         .annotate(n=Count("pk"))
         .values_list("bin", "n")
     )
     most, answered = max(counts.values(), default=0), sum(counts.values())
-    heights = [bins.get(bin, 0) for bin in range(BINS)]
+    heights = [bins.get(place, 0) for place in range(BINS)]
     return {
         "answered": answered,
         "numbered": sum(heights),

@@ -1,4 +1,4 @@
-"""The page of a patient: the answer, its uncertainty, what is missing, the picture, the findings."""
+"""The page of a patient: answer, uncertainty, what is missing, picture and findings."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -103,7 +103,7 @@ def _findings_are_newer(prediction: Prediction | None, findings: Iterable[Findin
 
 
 def _grouped(entries: Iterable[tuple[Concept, Finding | None]]) -> list[Group]:
-    order = {id: place for place, id in enumerate(dictionary())}
+    order = {concept: place for place, concept in enumerate(dictionary())}
     ordered = sorted(entries, key=lambda entry: (entry[0].group, order[entry[0].id]))
     groups = [Group(n, list(e)) for n, e in groupby(ordered, key=lambda entry: entry[0].group)]
     return sorted(groups, key=lambda group: order[group.entries[0][0].id])

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import FileResponse, Http404, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
@@ -23,7 +22,7 @@ from apps.jobs.models import JobState
 from apps.jobs.selectors import unserved_queues
 from apps.patients.models import Cohort, Patient
 
-R = TypeVar("R", HttpResponse, FileResponse)
+FILE_NAME = "pseudo-mri-SYNTHETIC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ def request_pseudo_mri(request: SignedInRequest, patient_id: UUID) -> HttpRespon
 
 @require_safe
 def pseudo_mri(request: SignedInRequest, pseudo_mri_id: UUID) -> HttpResponse:
-    """Where the decoding stands, for polling; a browser that comes by itself is sent to the page."""
+    """Where the decoding stands, for polling; a browser by itself is sent to the page."""
     found = _visible(request, pseudo_mri_id)
     patient = found.prediction.patient
     if not request.headers.get("HX-Request"):
@@ -109,22 +108,24 @@ def retry_pseudo_mri(request: SignedInRequest, pseudo_mri_id: UUID) -> HttpRespo
 
 
 @require_safe
-def volume(request: SignedInRequest, pseudo_mri_id: UUID) -> FileResponse:
+def volume(request: SignedInRequest, pseudo_mri_id: UUID) -> HttpResponse:
     """The decoded volume as NIfTI. Its name says nothing of the patient."""
-    path = _file(_visible(request, pseudo_mri_id))
-    response = FileResponse(path.open("rb"), content_type="application/x-nifti")
-    return _private(response, "pseudo-mri-SYNTHETIC.nii")
+    voxels = _file(_visible(request, pseudo_mri_id)).read_bytes()  # 2 MB at 2 mm
+    return _private(HttpResponse(voxels, content_type="application/x-nifti"), f"{FILE_NAME}.nii")
 
 
 @require_safe
 def mosaic(request: SignedInRequest, pseudo_mri_id: UUID) -> HttpResponse:
     """Fixed slices of the volume as PNG, for browsers without WebGL2."""
     path = _file(_visible(request, pseudo_mri_id))
-    response = HttpResponse(mosaics.render(path), content_type="image/png")
-    return _private(response, "pseudo-mri-SYNTHETIC.png")
+    try:
+        picture = mosaics.render(path)
+    except mosaics.UnreadableVolumeError as error:
+        raise Http404 from error
+    return _private(HttpResponse(picture, content_type="image/png"), f"{FILE_NAME}.png")
 
 
-def _private(response: R, name: str) -> R:
+def _private(response: HttpResponse, name: str) -> HttpResponse:
     response["Content-Disposition"] = f'inline; filename="{name}"'
     response["Cache-Control"] = "no-store"
     response["X-Content-Type-Options"] = "nosniff"

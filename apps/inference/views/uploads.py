@@ -119,7 +119,6 @@ def _problems(
         "section": "cohorts",
         "cohort": cohort,
         "file_name": file_name,
-        "message": str(error),
         "count": len(errors),
         "kinds": [
             {"words": kind_words(code, count), "anchor": code}
@@ -140,8 +139,5 @@ def kind_words(code: str, count: int) -> str:
 
 def _anchors(problems: Sequence[Problem]) -> list[str]:
     """The code of each kind at its first row, so that the summary can lead there."""
-    seen: set[str] = set()
-    return [
-        "" if problem.code in seen or seen.add(problem.code) else problem.code
-        for problem in problems
-    ]
+    first = {problem.code: place for place, problem in reversed(list(enumerate(problems)))}
+    return [p.code if first[p.code] == place else "" for place, p in enumerate(problems)]
