@@ -35,7 +35,7 @@ fix: install-dev  ## mend what can be mended
 	$(BIN)/djade $$(git ls-files 'templates/*.html')
 
 bench: install-dev  ## measure every figure that README quotes, into benchmarks/results/
-	@for script in benchmarks/bench_*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
+	@for script in benchmarks/bench_*.py; do echo "$$script"; $(BIN)/python -m "benchmarks.$$(basename $$script .py)" || exit 1; done
 
 browser:  ## install Debian's Chromium for the browser tests, where it is missing
 	@command -v chromium >/dev/null || { \
