@@ -80,6 +80,12 @@ class Findings:
         """The findings that remain when some are hidden."""
         return Findings(self.column, self.value, self.observed & ~dropped)
 
+    def dense(self, columns: int) -> Float[Tensor, "patients columns"]:
+        """z-scores as a table, 0 (the training mean) where nothing was observed."""
+        table = torch.zeros(len(self), columns)
+        score = self.value[..., 0] * self.observed
+        return table.scatter_add(1, self.column, score)
+
     def edges(
         self,
     ) -> tuple[Int[Tensor, " edges"], Int[Tensor, " edges"], Float[Tensor, "edges 2"]]:

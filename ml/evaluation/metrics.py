@@ -93,7 +93,8 @@ def proportion(hits: int, n: int) -> Estimate:
     share = hits / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     reach = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return Estimate(value=share, low=max(0.0, centre - reach), high=min(1.0, centre + reach), n=n)
+    low, high = min(share, max(0.0, centre - reach)), max(share, min(1.0, centre + reach))
+    return Estimate(value=share, low=low, high=high, n=n)
 
 
 def balanced_accuracy(probability: Scores, labels: Labels, threshold: float) -> Estimate:

@@ -1,0 +1,166 @@
+"""Write and read a bundle: card.json, the surrogate's weights and the decoder's, never a pickle."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ml.card import CARD_FILE, BundleCard, BundleError, sha256_of
+from ml.concepts import dictionary
+from ml.config import Profile
+from ml.mirage import Mirage, PseudoMRIDecoder
+from ml.patient_graph import FindingScaler
+from ml.skip_bank import SkipBank
+from ml.unet import Decoder
+
+SURROGATE_FILE = "surrogate.safetensors"
+DECODER_FILE = "decoder.safetensors"
+MAX_BYTES = 30_000_000
+_INTENSITY = "intensity"
+
+
+class PseudoMRIModel(nn.Module):
+    """What a bundle needs to draw: the decoder with its donors, and the scale of intensities.
+
+    Args:
+        decoder: surrogates to normalised volumes.
+        intensity: mean and spread of the template's brain, to turn z-scores into its intensities.
+    """
+
+    intensity: Tensor
+
+    def __init__(self, decoder: PseudoMRIDecoder, intensity: Float[Tensor, " 2"]) -> None:
+        super().__init__()
+        self.decoder = decoder
+        self.register_buffer("intensity", intensity)
+
+    def forward(
+        self, surrogate: Float[Tensor, "patients width"]
+    ) -> Float[Tensor, "patients x y z"]:
+        """Volumes in the template's intensities: air 0, white matter about .9."""
+        mean, spread = self.intensity
+        normalised: Tensor = self.decoder(surrogate)[:, 0]
+        volumes: Tensor = (normalised * spread + mean).clamp_min(0)
+        return volumes
+
+
+def write_weights(folder: Path, mirage: Mirage, decoder: PseudoMRIModel) -> dict[str, str]:
+    """Write the two weight files of a bundle and give back their hashes.
+
+    Raises:
+        BundleError: together they are larger than 30 MB.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, model in ((SURROGATE_FILE, mirage), (DECODER_FILE, decoder)):
+        stored = {key: value.contiguous() for key, value in model.state_dict().items()}
+        save_file(stored, folder / name)
+    size = sum((folder / name).stat().st_size for name in (SURROGATE_FILE, DECODER_FILE))
+    if size > MAX_BYTES:
+        raise BundleError(
+            f"The bundle has {size / 1e6:.1f} MB; at most {MAX_BYTES / 1e6:.0f} are shipped. "
+            "Store fewer donors (SkipBankConfig.max_donors)."
+        )
+    return {name: sha256_of(folder / name) for name in (SURROGATE_FILE, DECODER_FILE)}
+
+
+def write_card(folder: Path, card: BundleCard) -> None:
+    """Write the card last: a folder without one is no bundle."""
+    unfinished = folder / f"{CARD_FILE}.part"
+    unfinished.write_text(card.to_json(), encoding="utf-8")
+    unfinished.replace(folder / CARD_FILE)
+
+
+def load_mirage(folder: Path, card: BundleCard) -> Mirage:
+    """The part that gives probabilities; small, and no voxel in it.
+
+    Raises:
+        BundleError: the file does not fit the card or this version's concept dictionary.
+    """
+    known = dictionary()
+    unknown = [name for name in card.schema if name not in known]
+    if unknown:
+        raise BundleError(
+            f"The bundle in {folder} reads the concept {unknown[0]}, which ml/concepts.toml lacks. "
+            "Use the version of this software that made the bundle, or train it again."
+        )
+    mirage = Mirage(FindingScaler([known[name] for name in card.schema]), settings_of(card))
+    _fill(mirage, folder / SURROGATE_FILE)
+    return mirage.eval()
+
+
+def load_decoder(folder: Path, card: BundleCard) -> PseudoMRIModel:
+    """The part that decodes pseudo-MRIs; ten times as large, so it is loaded when asked for.
+
+    Raises:
+        BundleError: the file does not fit the card.
+    """
+    profile = settings_of(card)
+    stored = _read(folder / DECODER_FILE)
+    prefix = "decoder.skip_bank.skip_"
+    levels = sorted(name for name in stored if name.startswith(prefix))
+    shapes = [tuple(stored[name].shape[1:]) for name in levels]
+    donors = stored["decoder.skip_bank.donor_keys"].shape[0]
+    bank = SkipBank.empty(donors, profile.unet.width, shapes, profile.skip_bank)
+    model = PseudoMRIModel(PseudoMRIDecoder(Decoder(profile.unet), bank), torch.zeros(2))
+    _fill(model, folder / DECODER_FILE)
+    return model.eval()
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise BundleError(
+            f"{path.name} in {path.parent} cannot be read ({type(error).__name__}). "
+            "Copy the bundle again from where it was made, or train it again."
+        ) from error
+
+
+def _fill(model: nn.Module, path: Path) -> None:
+    try:
+        model.load_state_dict(_read(path))
+    except RuntimeError as error:
+        raise BundleError(
+            f"{path.name} in {path.parent} does not fit this version of the software. "
+            "Use the version that made the bundle, or train it again."
+        ) from error
+
+
+def settings_of(card: BundleCard) -> Profile:
+    """The profile as it was when the bundle was made.
+
+    Raises:
+        BundleError: the card's settings are not those of this version.
+    """
+    try:
+        profile: Profile = _build(Profile, card.training["settings"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(
+            f"The settings in the card of {card.name} {card.version} do not fit this version of "
+            "the software. Use the version that made the bundle, or train it again."
+        ) from error
+    return profile
+
+
+def settings_to_card(profile: Profile) -> dict[str, Any]:
+    """The profile as JSON."""
+    return asdict(profile)
+
+
+def _build(kind: type[Any], entries: Mapping[str, Any]) -> Any:
+    hints = get_type_hints(kind)
+    values: dict[str, Any] = {}
+    for each in fields(kind):
+        value = entries[each.name]
+        if is_dataclass(hints[each.name]):
+            value = _build(hints[each.name], value)
+        elif isinstance(value, list):
+            value = tuple(value)
+        values[each.name] = value
+    return kind(**values)

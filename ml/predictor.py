@@ -1,0 +1,169 @@
+"""Load a trained bundle and predict. The only module that a caller outside `ml` needs."""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from ml.bundle import PseudoMRIModel, load_decoder, load_mirage
+from ml.card import BundleCard, verify
+from ml.concepts import Concept, Kind, dictionary
+from ml.config import DiagnosisConfig
+from ml.mirage import Mirage, Reading
+from ml.patient_graph import FindingScaler
+from ml.records import Answer, PatientRecord, Prediction
+
+CHUNK = 1024
+"""Patients computed together: bounds memory, changes no result."""
+
+
+class Predictor:
+    """A frozen, ready-to-use model.
+
+    Example:
+        predictor = Predictor.load(Path("bundle"))
+        predictions = predictor.predict(records)
+    """
+
+    def __init__(self, folder: Path, card: BundleCard, mirage: Mirage) -> None:
+        self.card = card
+        self._folder = folder
+        self._mirage = mirage
+
+    @classmethod
+    def load(cls, folder: Path) -> "Predictor":
+        """Check every file of a bundle against its card and read what probabilities need.
+
+        Raises:
+            BundleError: a file is missing, changed, or made for another version.
+        """
+        card = verify(folder)
+        return cls(folder, card, load_mirage(folder, card))
+
+    def predict(self, records: Sequence[PatientRecord]) -> list[Prediction]:
+        """One prediction a record, in their order; each depends on its own record alone.
+
+        Raises:
+            RecordError: a record holds an unknown concept or an implausible value.
+        """
+        predictions: list[Prediction] = []
+        for start in range(0, len(records), CHUNK):
+            predictions += self._predict_chunk(records[start : start + CHUNK])
+        return predictions
+
+    def decode(self, record: PatientRecord, out: Path) -> None:
+        """Draw the pseudo-MRI of one record and write it as NIfTI, marked SYNTHETIC.
+
+        Raises:
+            RecordError: the record holds an unknown concept or an implausible value.
+        """
+        from ml.data.mri import grid, write_volume
+
+        findings = self._mirage.scaler.encode([record])
+        with torch.no_grad():
+            volume = self._decoder(self._mirage.surrogate(findings))[0]
+        write_volume(
+            out,
+            volume.numpy(),
+            grid(self.card.spacing_mm),
+            synthetic=True,
+            description=f"pseudo-MRI by MIRAGE {self.card.version}",
+        )
+
+    @cached_property
+    def _decoder(self) -> PseudoMRIModel:
+        return load_decoder(self._folder, self.card)
+
+    def _predict_chunk(self, records: Sequence[PatientRecord]) -> list[Prediction]:
+        findings = self._mirage.scaler.encode(records)
+        reading = self._mirage.read(findings)
+        calibration = self._mirage.calibration
+        probability = calibration.probability(reading.logits.mean(0))
+        low, high = (bound.tolist() for bound in calibration.interval(reading.logits))
+        rows = zip(
+            records,
+            self._why_not(records, reading),
+            calibration.answers(probability),
+            probability.tolist(),
+            low,
+            high,
+            strict=True,
+        )
+        return [
+            self._prediction(record, doubt, answer, (middle, lower, upper))
+            for record, doubt, answer, middle, lower, upper in rows
+        ]
+
+    def _prediction(
+        self,
+        record: PatientRecord,
+        doubt: tuple[Answer, tuple[str, ...]] | None,
+        answer: Answer,
+        probability: tuple[float, float, float],
+    ) -> Prediction:
+        answered, reasons = doubt or (answer, ())
+        middle, low, high = (None, None, None) if doubt else probability
+        return Prediction(
+            patient=record.patient,
+            answer=answered,
+            probability=middle,
+            low=low,
+            high=high,
+            missing=tuple(name for name in self.card.schema if name not in record.values),
+            reasons=reasons,
+            bundle_version=self.card.version,
+        )
+
+    def _why_not(
+        self, records: Sequence[PatientRecord], reading: Reading
+    ) -> Iterator[tuple[Answer, tuple[str, ...]] | None]:
+        """For each record the answer and reasons that take the place of a probability, or None."""
+        far = self._mirage.familiarity.unfamiliar(reading.embedding)
+        for record, unfamiliar in zip(records, far, strict=True):
+            given = sum(name in record.values for name in self.card.schema)
+            if given < self.card.min_inputs:
+                yield (
+                    Answer.TOO_FEW,
+                    (
+                        f"{given} of the {len(self.card.schema)} inputs are known; "
+                        f"the model needs at least {self.card.min_inputs}.",
+                    ),
+                )
+                continue
+            reasons = out_of_range(self._mirage.scaler, self._settings, record)
+            if unfamiliar:
+                reasons += (
+                    "The findings together are unlike those of anyone the model was trained on.",
+                )
+            yield (Answer.OUTSIDE, reasons) if reasons else None
+
+    @property
+    def _settings(self) -> DiagnosisConfig:
+        return self._mirage.profile.diagnosis
+
+
+def out_of_range(
+    scaler: FindingScaler, config: DiagnosisConfig, record: PatientRecord
+) -> tuple[str, ...]:
+    """A sentence for each measurement that lies well beyond those of the training people."""
+    reasons: list[str] = []
+    known = dictionary()
+    for place, column in enumerate(scaler.columns):
+        concept = known[column.concept]
+        value = record.values.get(column.concept)
+        if value is None or concept.kind is not Kind.CONTINUOUS or not scaler.seen[place] > 0:
+            continue
+        low, high = float(scaler.lowest[place]), float(scaler.highest[place])
+        margin = config.range_margin * float(scaler.spread[place])
+        if not low - margin <= value <= high + margin:
+            reasons.append(_range_sentence(concept, value, low, high))
+    return tuple(reasons)
+
+
+def _range_sentence(concept: Concept, value: float, low: float, high: float) -> str:
+    unit = f" {concept.unit}" if concept.unit else ""
+    return (
+        f"{concept.label} is {value:g}{unit}; the people the model was trained on had "
+        f"{low:g} to {high:g}{unit}."
+    )

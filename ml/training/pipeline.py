@@ -1,0 +1,402 @@
+"""All stages of a training, from a cohort folder to a bundle folder."""
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ml.bundle import (
+    PseudoMRIModel,
+    settings_to_card,
+    write_card,
+    write_weights,
+)
+from ml.card import BundleCard, Reference
+from ml.concept_linking import TextEncoder, coverage
+from ml.concepts import Concept, dictionary, schema
+from ml.config import PROFILES, Profile
+from ml.data.cohort import Cohort, CohortError, split_by_person, split_hash
+from ml.data.mri import brain_mask, grid, template
+from ml.graph_encoder import ConceptGraph
+from ml.knowledge_graph import read_hpo
+from ml.mirage import Member, Mirage, PseudoMRIDecoder
+from ml.patient_graph import FindingScaler, graph_with_dictionary
+from ml.skip_bank import SkipBank, choose_donors
+from ml.training.distill import choose_blend, distill
+from ml.training.evaluate import evaluate, youden_threshold
+from ml.training.people import TrainingPeople
+from ml.training.pretrain_unet import encode, encode_with_skips, pretrain_unet
+from ml.training.propagate import Propagated, propagate
+from ml.unet import UNet3D
+from ml.whitening import effective_rank
+
+Progress = Callable[[str, int, int], None]
+"""Stage, steps done, steps in all."""
+
+FRACTIONS = {"train": 0.75, "test": 0.25}
+LIMITS = (
+    "Research software, not a medical device: it must not be used to diagnose or treat anyone. "
+    "Probabilities hold for people like the training people only. A pseudo-MRI is generated from "
+    "a record; it shows nothing that was not in the record and must never be read as a scan."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Who is in which part, by participant id."""
+
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+
+
+def train(
+    cohort_folder: Path,
+    profile: str | Profile,
+    seed: int,
+    out: Path,
+    progress: Progress | None = None,
+    *,
+    command: str = "",
+    name: str = "mirage",
+    text_cache: Path | None = None,
+) -> BundleCard:
+    """Train every stage of the paper on a cohort and write the bundle.
+
+    People are split by a keyed hash of the person. Everything is fitted on the training part:
+    scales, graph, autoencoder, encoder, alignment, head, and, out of fold, calibration and
+    thresholds. The test part is looked at once, at the end.
+
+    Args:
+        cohort_folder: see `ml.data.cohort`.
+        profile: name in `ml.config.PROFILES`, or a profile.
+        seed: of the split and of everything random. On one machine and number of threads, the same
+            seed gives the same weights.
+        out: folder of the bundle; its files are replaced.
+        progress: called with the stage, the steps done and the steps in all.
+        command: command line, for the card.
+        name: of the bundle.
+        text_cache: folder for text embeddings.
+
+    Raises:
+        CohortError: the cohort is incomplete, or too small for the folds.
+    """
+    settings = PROFILES[profile] if isinstance(profile, str) else profile
+    report = progress or _silent
+    watch = _Watch()
+    cohort = Cohort.load(cohort_folder)
+    parts = _split(cohort, seed)
+    unet, people, scaler = _autoencoder(cohort, parts, settings, seed, report)
+    watch.lap("autoencoder")
+    mirage = Mirage(scaler, settings)
+    with _one_thread():
+        graph, graph_report = _knowledge(scaler.concepts, scaler, settings, text_cache)
+        propagated = _propagate(people, graph, unet, settings, seed, report)
+        embedding = _out_of_fold(people, propagated)
+    watch.lap("graph")
+    bank = _skip_bank(unet, people, settings, seed)
+    blend, blends = choose_blend(embedding, people, settings.distill.blends)
+    logit, distilled = _distill(
+        mirage, embedding, people, propagated, unet, bank, blend, settings, seed, report
+    )
+    known = ~people.label.isnan()
+    mirage.calibration.fit(logit[known], people.label[known] == 1, settings.diagnosis.coverage)
+    mirage.familiarity.fit(embedding)
+    mirage.eval()
+    watch.lap("distillation")
+    drawer = PseudoMRIModel(PseudoMRIDecoder(unet.decoder, bank), _intensity(settings))
+    probability = mirage.calibration.probability(logit).numpy()
+    threshold = youden_threshold(probability[known], people.label[known].numpy() == 1)
+    metrics = evaluate(cohort, parts.train, parts.test, mirage, unet, drawer, threshold, seed=seed)
+    watch.lap("evaluation")
+    training = {
+        "settings": settings_to_card(settings),
+        "split": split_hash({"train": parts.train, "test": parts.test}),
+        "parts": {"train": len(parts.train), "test": len(parts.test)},
+        "graph": graph_report,
+        "propagate": [each.losses for each in propagated],
+        "distill": [asdict(each) for each in distilled],
+        "blend": {"chosen": blend, "out_of_fold_log_loss": blends},
+        "surrogate": _surrogate_figures(embedding, people),
+        "calibration": {
+            "temperature": 1 / max(float(mirage.calibration.slope), 1e-6),
+            "intercept": float(mirage.calibration.intercept),
+            "threshold": threshold,
+        },
+        "seconds": watch.laps,
+    }
+    files = write_weights(out, mirage, drawer)
+    label = profile if isinstance(profile, str) else "own"
+    card = BundleCard(
+        name=name,
+        version=_version(files),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=command,
+        seed=seed,
+        profile=label,
+        spacing_mm=settings.spacing_mm,
+        schema=tuple(concept.id for concept in scaler.concepts),
+        reference=_reference(cohort, parts.train),
+        base_rate=float(people.label[known].mean()),
+        min_inputs=settings.diagnosis.min_inputs,
+        metrics=metrics,
+        training=training,
+        limits=LIMITS,
+        files=files,
+    )
+    write_card(out, card)
+    return card
+
+
+def _split(cohort: Cohort, seed: int) -> Parts:
+    """Training people need a scan and a record; test people a record and a label."""
+    parts = split_by_person(cohort.persons, seed=seed, fractions=FRACTIONS)
+    scanned = set(cohort.ids_with_scan())
+    labels = cohort.labels
+    train_ids = tuple(each for each in parts["train"] if each in scanned & set(cohort.records))
+    test_ids = tuple(
+        each for each in parts["test"] if each in cohort.records and labels[each] is not None
+    )
+    counts = [sum(labels[each] == value for each in train_ids) for value in (0, 1)]
+    if min(counts) < 5 or len(test_ids) < 4:
+        raise CohortError(
+            f"The training part has {counts[1]} scanned people with AD and {counts[0]} without, "
+            f"the test part {len(test_ids)} people. Training needs 5 of each and 4 to test on: "
+            "add people, or take another seed."
+        )
+    return Parts(train_ids, test_ids)
+
+
+def _autoencoder(
+    cohort: Cohort, parts: Parts, settings: Profile, seed: int, report: Progress
+) -> tuple[UNet3D, TrainingPeople, FindingScaler]:
+    """Phase 1, and the training people with the latents that it gives."""
+    volumes = torch.from_numpy(
+        cohort.normalised_volumes(
+            parts.train,
+            grid(settings.spacing_mm),
+            lambda done, total: report("read scans", done, total),
+        )
+    )
+    unet, _ = pretrain_unet(
+        volumes,
+        settings.unet,
+        settings.pretrain,
+        seed=seed,
+        progress=lambda done, total, _: report("autoencoder", done, total),
+    )
+    records = [cohort.records[each] for each in parts.train]
+    scaler = FindingScaler(model_concepts()).fit(records)
+    persons = {each: cohort.persons[each] for each in parts.train}
+    labels = cohort.labels
+    people = TrainingPeople(
+        tuple(persons.values()),
+        scaler.encode(records),
+        volumes,
+        encode(unet, volumes),
+        torch.tensor([_label(labels[each]) for each in parts.train]),
+        _folds(persons, settings.distill.folds, seed),
+    )
+    return unet, people, scaler
+
+
+def _label(diagnosis: int | None) -> float:
+    return float("nan") if diagnosis is None else float(diagnosis)
+
+
+def model_concepts() -> tuple[Concept, ...]:
+    """What the model reads: the schema without what is nearly the diagnosis (method.md trap 6)."""
+    known = dictionary()
+    return tuple(known[name] for name in schema() if not known[name].label_proximal)
+
+
+def _folds(persons: dict[str, str], folds: int, seed: int) -> Tensor:
+    shares = {str(fold): 1 / folds for fold in range(folds)}
+    dealt = split_by_person(persons, seed=seed + 1, fractions=shares)
+    fold = {each: int(part) for part, ids in dealt.items() for each in ids}
+    return torch.tensor([fold[each] for each in persons])
+
+
+def _knowledge(
+    concepts: tuple[Concept, ...],
+    scaler: FindingScaler,
+    settings: Profile,
+    text_cache: Path | None,
+) -> tuple[ConceptGraph, dict[str, Any]]:
+    embed = TextEncoder(cache=text_cache)
+    graph, links = graph_with_dictionary(
+        read_hpo(), concepts, embed, children=settings.graph.children
+    )
+    text = embed([node.name for node in graph.nodes])
+    figures = {
+        "nodes": len(graph.nodes),
+        "edges": len(graph.edges),
+        "version": graph.version,
+        "text_encoder": Path(embed.model).name,
+        "links": coverage(links),
+    }
+    return ConceptGraph.build(graph, text, scaler), figures
+
+
+def _propagate(
+    people: TrainingPeople,
+    graph: ConceptGraph,
+    unet: UNet3D,
+    settings: Profile,
+    seed: int,
+    report: Progress,
+) -> list[Propagated]:
+    """Phase 2 once for each fold, without the fold's people."""
+    folds = settings.distill.folds
+    return [
+        propagate(
+            people.rows((people.fold != fold).nonzero().squeeze(1)),
+            graph,
+            unet,
+            settings.graph,
+            settings.propagate,
+            seed=seed,
+            progress=_part_of(report, "graph", fold, folds),
+        )
+        for fold in range(folds)
+    ]
+
+
+@torch.no_grad()
+def _out_of_fold(
+    people: TrainingPeople, propagated: list[Propagated]
+) -> Float[Tensor, "patients width"]:
+    """z~ of everybody, from the encoder that had not seen them."""
+    embedding = torch.empty_like(people.latent)
+    for fold, each in enumerate(propagated):
+        rows = (people.fold == fold).nonzero().squeeze(1)
+        embedding[rows] = each.reader(people.findings.rows(rows))
+    return embedding
+
+
+def _skip_bank(unet: UNet3D, people: TrainingPeople, settings: Profile, seed: int) -> SkipBank:
+    rows = torch.tensor(choose_donors(people.persons, settings.skip_bank.max_donors, seed))
+    z, skips = encode_with_skips(unet, people.volumes[rows])
+    persons = [people.persons[row] for row in rows.tolist()]
+    return SkipBank.build(z, skips, persons, settings.skip_bank)
+
+
+def _distill(
+    mirage: Mirage,
+    embedding: Float[Tensor, "patients width"],
+    people: TrainingPeople,
+    propagated: list[Propagated],
+    unet: UNet3D,
+    bank: SkipBank,
+    blend: float,
+    settings: Profile,
+    seed: int,
+    report: Progress,
+) -> tuple[Float[Tensor, " patients"], list[Any]]:
+    """Phase 3 once for each fold, without the fold's people, and their logits."""
+    logit = torch.empty(len(people))
+    reports = []
+    for fold, (phase2, module) in enumerate(zip(propagated, mirage.members, strict=True)):
+        member = cast("Member", module)
+        member.reader.load_state_dict(phase2.reader.state_dict())
+        rest = (people.fold != fold).nonzero().squeeze(1)
+        reports.append(
+            distill(
+                member,
+                embedding[rest],
+                people.rows(rest),
+                phase2.teacher,
+                unet,
+                bank,
+                settings.distill,
+                settings.reconstruction,
+                blend=blend,
+                teacher_share=settings.propagate.teacher_share,
+                seed=seed,
+                progress=_part_of(report, "distillation", fold, settings.distill.folds),
+            )
+        )
+        rows = (people.fold == fold).nonzero().squeeze(1)
+        with torch.no_grad():
+            logit[rows] = member.head(member.surrogate(embedding[rows]))
+    return logit, reports
+
+
+def _surrogate_figures(
+    embedding: Float[Tensor, "patients width"], people: TrainingPeople
+) -> dict[str, float]:
+    """How much of the latents the out-of-fold guesses explain, and in how many directions."""
+    residual = (embedding - people.latent).square().sum()
+    total = (people.latent - people.latent.mean(0)).square().sum()
+    return {
+        "out_of_fold_r2": float(1 - residual / total),
+        "effective_rank": effective_rank(embedding),
+        "effective_rank_of_latents": effective_rank(people.latent),
+    }
+
+
+def _intensity(settings: Profile) -> Float[Tensor, " 2"]:
+    here = grid(settings.spacing_mm)
+    inside = template(here)[brain_mask(here)]
+    return torch.tensor([float(inside.mean()), float(inside.std())])
+
+
+def _reference(cohort: Cohort, train_ids: tuple[str, ...]) -> Reference:
+    by_id = {each.id: each for each in cohort.participants}
+    people = [by_id[each] for each in train_ids]
+    ages = [each.age_years for each in people if each.age_years is not None]
+    kind = "invented people (phantoms), no real patients" if cohort.truth else "people with a scan"
+    return Reference(
+        n=len(people),
+        n_ad=sum(each.label == 1 for each in people),
+        age_low_years=float(min(ages, default=0.0)),
+        age_high_years=float(max(ages, default=0.0)),
+        description=f"{len(people)} {kind}, each with a T1 MRI and a health record.",
+    )
+
+
+def _version(files: dict[str, str]) -> str:
+    """Names the weights: equal weights, equal version."""
+    return hashlib.sha256("".join(files.values()).encode()).hexdigest()[:10]
+
+
+def _part_of(report: Progress, stage: str, part: int, parts: int) -> Callable[..., None]:
+    def tell(done: int, total: int, _: float) -> None:
+        report(stage, part * total + done, parts * total)
+
+    return tell
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    del stage, done, total
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Small operations are up to 34 times slower on two busy threads (method.md trap 12)."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+class _Watch:
+    """Seconds of each stage."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = perf_counter()
+        self.laps[stage] = round(now - self._last, 1)
+        self._last = now
