@@ -4,6 +4,7 @@ Standard library and Pillow, without numpy: a web process makes the picture, and
 """
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -34,7 +35,7 @@ class Volume:
     """Voxels in the order of the file: x fastest."""
 
     shape: tuple[int, int, int]
-    voxels: memoryview[int] | memoryview[float]
+    voxels: "memoryview[int] | memoryview[float]"
     toward_left: bool  # whether x grows toward the left of the person
 
 
@@ -96,6 +97,7 @@ def _tile(volume: Volume, axis: int, index: int, low: float, high: float) -> Ima
     """One slice as radiologists hang it: head or nose up, the right of the person on the left."""
     x, y, z = volume.shape
     voxels = volume.voxels
+    values: Sequence[float]
     if axis == 2:
         values, size = voxels[index * x * y : (index + 1) * x * y].tolist(), (x, y)
     elif axis == 1:

@@ -86,7 +86,7 @@ def cohort(request: SignedInRequest, cohort_id: UUID) -> HttpResponse:
 
 def _newest_run(cohort: Cohort) -> InferenceRun | None:
     """The cohort's newest run that its page should still speak of."""
-    newest = cohort.runs.select_related("bundle", "patient").order_by("-requested_at").first()
+    newest = cohort.runs.select_related("bundle", "patient").order_by("-number").first()
     return newest if newest and newest.state != JobState.SUCCEEDED else None
 
 

@@ -84,10 +84,10 @@ def patient(request: SignedInRequest, patient_id: UUID) -> HttpResponse:
 def _newest_run(patient: Patient) -> InferenceRun | None:
     """A run of this patient, or of the whole cohort, that the page should still speak of."""
     runs = InferenceRun.objects.filter(cohort=patient.cohort_id).select_related("bundle", "patient")
-    own = runs.filter(patient=patient).order_by("-requested_at").first()
+    own = runs.filter(patient=patient).order_by("-number").first()
     if own and own.state != JobState.SUCCEEDED:
         return own
-    return runs.filter(patient=None).active().order_by("-requested_at").first()
+    return runs.filter(patient=None).active().order_by("-number").first()
 
 
 def _pseudo_mri(prediction: Prediction | None) -> PseudoMRI | None:
@@ -95,11 +95,10 @@ def _pseudo_mri(prediction: Prediction | None) -> PseudoMRI | None:
 
 
 def _findings_are_newer(prediction: Prediction | None, findings: Iterable[Finding]) -> bool:
-    """Whether an upload since the prediction was asked for changed what the page shows."""
+    """Whether the page shows findings that the answer does not know."""
     if prediction is None:
         return False
-    asked_at = prediction.run.requested_at
-    return any(finding.recorded_at > asked_at for finding in findings)
+    return any(finding.recorded_at > prediction.run.requested_at for finding in findings)
 
 
 def _grouped(entries: Iterable[tuple[Concept, Finding | None]]) -> list[Group]:
