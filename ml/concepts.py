@@ -46,6 +46,11 @@ class Concept:
             other numbers as they are; an empty one takes words only.
         synonyms: other words for the label.
         hpo: identifiers of the Human Phenotype Ontology that it links to if present.
+        codes: code system ("loinc", "snomed", "icd10", "rxnorm") to the codes that mean it.
+        units: other UCUM units that values may come in, to factor and offset into `unit`.
+        critical_low, critical_high: outside them a possible value would alarm a clinician.
+        answers: coded answers of a question (words, lower case, and codes) to the value.
+        bounded: values are cut at the limits of the instrument, so ">1700" is the value 1700.
         in_schema: one of the 88 inputs of the model.
         label_proximal: a near-copy of the diagnosis (method.md trap 6). Outside the schema it is
             never an input. Inside the schema it takes part, and every evaluation reports with and
@@ -66,6 +71,12 @@ class Concept:
     field_codings: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     synonyms: tuple[str, ...] = ()
     hpo: tuple[str, ...] = ()
+    codes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    units: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    critical_low: float | None = None
+    critical_high: float | None = None
+    answers: Mapping[str, float] = field(default_factory=dict)
+    bounded: bool = False
     in_schema: bool = True
     label_proximal: bool = False
     source: str
@@ -162,7 +173,19 @@ def _concept(entry: Mapping[str, Any], tables: Mapping[str, Mapping[str, float]]
             "levels": MappingProxyType(
                 {int(number): label for number, label in entry.get("levels", {}).items()}
             ),
-            "codings": tables[entry["codings"]] if "codings" in entry else MappingProxyType({}),
+            **{
+                name: tables[entry[name]] if name in entry else MappingProxyType({})
+                for name in ("codings", "answers")
+            },
+            "codes": MappingProxyType(
+                {system: tuple(codes) for system, codes in entry.get("codes", {}).items()}
+            ),
+            "units": MappingProxyType(
+                {
+                    unit: (float(f), float(offset))
+                    for unit, (f, offset) in entry.get("units", {}).items()
+                }
+            ),
             "field_codings": MappingProxyType(
                 {
                     normalise_name(name): tables[table]
