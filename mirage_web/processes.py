@@ -13,6 +13,12 @@ _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
+def die_with_parent(death_signal: signal.Signals) -> None:
+    """On Linux, let the kernel send this process a signal when its parent's thread ends."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, death_signal)
+
+
 def spawn(
     command: Sequence[str | Path],
     *,
@@ -29,10 +35,9 @@ def spawn(
     parent = os.getpid()
 
     def tie_to_parent() -> None:
-        if _LIBC is not None:
-            _LIBC.prctl(_PR_SET_PDEATHSIG, death_signal)
-            if os.getppid() != parent:  # it died before the tie was made
-                os._exit(1)
+        die_with_parent(death_signal)
+        if os.getppid() != parent:  # it died before the tie was made
+            os._exit(1)
 
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:

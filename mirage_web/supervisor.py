@@ -30,10 +30,14 @@ class Program:
     command: list[str]
     log: Path
     env: Mapping[str, str] = field(default_factory=dict)
+    # When this program is killed: a worker may die at once, because its job's lease outlives it.
+    death_signal: signal.Signals = signal.SIGKILL
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        self.process = processes.spawn(self.command, log=self.log, env=self.env)
+        self.process = processes.spawn(
+            self.command, log=self.log, env=self.env, death_signal=self.death_signal
+        )
 
     @property
     def has_ended(self) -> bool:
@@ -96,7 +100,7 @@ def programs_of(*, data_dir: Path, port: int) -> list[Program]:
         *("--timeout=120", "--graceful-timeout=5", "--no-control-socket", "--log-level=warning"),
     ]
     return [
-        Program("The web server", gunicorn, logs / "web.log", common),
+        Program("The web server", gunicorn, logs / "web.log", common, signal.SIGTERM),
         Program("The sweeper", [*manage, "worker", "sweep"], logs / "sweep.log", common),
         Program(
             "The surrogate worker", [*manage, "worker", "surrogate"], logs / "surrogate.log", common

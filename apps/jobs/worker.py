@@ -1,42 +1,47 @@
-"""How a worker process reports that it is alive. Connected to Celery's signals in mirage_web."""
+"""How a worker process reports that it is alive, for pages that say when no worker is."""
 
-import time
+import logging
 from typing import Any
 
-from django.db import close_old_connections
+from celery import bootsteps
+from django.db import DatabaseError, close_old_connections, connection
 from django.db.models.functions import Now
 
-from apps.jobs.models import Worker
-
+logger = logging.getLogger(__name__)
 REPORT_EVERY_S = 4
 
 
-class Reporter:
-    """Writes one row for its worker process every few seconds, as long as it serves its queues."""
+class ReportLife(bootsteps.StartStopStep):
+    """Writes a row for its worker every few seconds, as long as it is connected to its queues.
 
-    def __init__(self) -> None:
-        self._name = ""
-        self._queues: list[str] = []
-        self._reported_at = float("-inf")
+    Celery starts it with every connection to the broker and stops it when the connection is lost.
+    """
 
-    def ready(self, sender: Any, **_: Any) -> None:
-        """The worker is connected and takes jobs. `sender` is Celery's consumer."""
-        self._name = sender.hostname
-        self._queues = sorted(queue.name for queue in sender.task_consumer.queues)
-        self._reported_at = float("-inf")
-        self.beat()
+    requires = ("celery.worker.consumer:Tasks",)
 
-    def beat(self, **_: Any) -> None:
-        """The worker is connected still."""
-        if not self._name or time.monotonic() - self._reported_at < REPORT_EVERY_S:
-            return
-        close_old_connections()
-        Worker.objects.update_or_create(
-            name=self._name, defaults={"queues": self._queues, "seen_at": Now()}
+    def __init__(self, consumer: Any, **_: Any) -> None:
+        self._timer: Any = None
+
+    def start(self, consumer: Any) -> None:
+        """The worker is connected. Celery's consumer knows its name and its queues."""
+        queues = sorted(queue.name for queue in consumer.task_consumer.queues)
+        _report(consumer.hostname, queues)
+        self._timer = consumer.timer.call_repeatedly(
+            REPORT_EVERY_S, _report, (consumer.hostname, queues)
         )
-        self._reported_at = time.monotonic()
 
-    def gone(self, **_: Any) -> None:
-        """The worker has stopped in order."""
-        if self._name:
-            Worker.objects.filter(name=self._name).delete()
+    def stop(self, consumer: Any) -> None:
+        """The worker no longer takes jobs; its row turns old by itself."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+def _report(name: str, queues: list[str]) -> None:
+    from apps.jobs.models import Worker  # noqa: PLC0415 - Celery loads this before the models
+
+    close_old_connections()
+    try:
+        Worker.objects.update_or_create(name=name, defaults={"queues": queues, "seen_at": Now()})
+    except DatabaseError:
+        logger.warning("The database is away, so this worker cannot report that it is alive")
+        connection.close()

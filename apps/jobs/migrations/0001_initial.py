@@ -4,19 +4,17 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Worker',
+            name="Worker",
             fields=[
-                ('name', models.CharField(max_length=200, primary_key=True, serialize=False)),
-                ('queues', models.JSONField(help_text='Names of the queues that it serves.')),
-                ('seen_at', models.DateTimeField()),
+                ("name", models.CharField(max_length=200, primary_key=True, serialize=False)),
+                ("queues", models.JSONField(help_text="Names of the queues that it serves.")),
+                ("seen_at", models.DateTimeField()),
             ],
         ),
     ]

@@ -36,7 +36,8 @@ class Command(BaseCommand):
             *(sys.executable, "-m", "celery", "--app=mirage_web", "--quiet", "worker"),
             f"--queues={','.join(ROLES[role])}",
             f"--hostname={options['name'] or role}@%h",
-            *("--loglevel=INFO", "--without-gossip", "--without-mingle"),
+            # Workers need nothing of each other; a heartbeat to a dead broker can hang a shutdown.
+            *("--loglevel=INFO", "--without-gossip", "--without-mingle", "--without-heartbeat"),
             *pool,
         ]
         os.execv(sys.executable, command)  # noqa: S606 - no shell is wanted
