@@ -56,8 +56,8 @@ class ValueAttention(nn.Module):
         return carried
 
     def logits(
-        self, query: Float[Tensor, "*edges width"], message: Float[Tensor, "*edges width"]
-    ) -> Float[Tensor, "*edges heads"]:
+        self, query: Float[Tensor, "*#edges width"], message: Float[Tensor, "*#edges width"]
+    ) -> Float[Tensor, "*#edges heads"]:
         """Attention before the softmax, from the target's `target(h)`."""
         mixed = nn.functional.leaky_relu(query + message, SLOPE)
         logits: Tensor = (self.per_head(mixed) * self.attention).sum(-1)
