@@ -87,9 +87,7 @@ def test_the_theme_is_kept_in_this_browser_and_there_before_the_first_paint(page
 
 
 def test_a_run_is_watched_without_reloading(page, world, sign_in):
-    InferenceRun.objects.filter(number=2).update(
-        state=JobState.QUEUED, reason="", finished_at=None
-    )
+    InferenceRun.objects.filter(number=2).update(state=JobState.QUEUED, reason="", finished_at=None)
     run = InferenceRun.objects.get(number=2)
     sign_in(world.users["owner"])
     page.goto(world.cohort.get_absolute_url())
@@ -108,9 +106,7 @@ def test_a_run_is_watched_without_reloading(page, world, sign_in):
 
 
 def test_polling_leaves_the_focus_where_it_is(page, world, sign_in):
-    InferenceRun.objects.filter(number=2).update(
-        state=JobState.QUEUED, reason="", finished_at=None
-    )
+    InferenceRun.objects.filter(number=2).update(state=JobState.QUEUED, reason="", finished_at=None)
     sign_in(world.users["owner"])
     page.goto(world.cohort.get_absolute_url())
     cancel = page.get_by_role("button", name="Cancel")
