@@ -61,7 +61,7 @@ def test_a_hidden_patients_own_latent_is_never_read(parts):
 
 
 def fit(encoder, graph, findings, latent, *, steps, leak=False, noise=False):
-    """Guess latents; with `leak`, from patients that show them; with `noise`, new ones each step."""
+    """Guess latents; with `leak`, of patients that show them; with `noise`, new ones each step."""
     optimiser = torch.optim.AdamW(encoder.parameters(), lr=1e-2)
     for _ in range(steps):
         latent = torch.randn_like(latent) if noise else latent

@@ -1,0 +1,180 @@
+import shutil
+import subprocess
+import sys
+import time
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from ml.card import BundleError
+from ml.data.mri import grid, is_marked_synthetic
+from ml.patient_graph import RecordError
+from ml.predictor import Predictor
+from ml.records import Answer, PatientRecord
+from tests.ml.graph_case import records
+
+
+@pytest.fixture(scope="module")
+def predictor(bundle_folder):
+    return Predictor.load(bundle_folder)
+
+
+@pytest.fixture(scope="module")
+def people():
+    return records(50, seed=11)
+
+
+def figures(predictions):
+    return np.array([[p.probability or -1, p.low or -1, p.high or -1] for p in predictions])
+
+
+def test_a_prediction_is_the_same_alone_in_a_batch_reversed_and_among_strangers(
+    predictor, people, bundle_folder
+):
+    batch = predictor.predict(people)
+    alone = [predictor.predict([record])[0] for record in people]
+    backwards = predictor.predict(people[::-1])[::-1]
+    crowd = predictor.predict([*records(100, seed=99), *people])[100:]
+    restarted = Predictor.load(bundle_folder).predict(people)
+    for other in (alone, backwards, crowd, restarted):
+        np.testing.assert_allclose(figures(other), figures(batch), atol=1e-6, rtol=0)
+        assert [p.answer for p in other] == [p.answer for p in batch]
+
+
+def test_threads_do_not_change_a_prediction(predictor, people):
+    before = torch.get_num_threads()
+    results = []
+    for threads in (1, 4):
+        torch.set_num_threads(threads)
+        results.append(figures(predictor.predict(people)))
+    torch.set_num_threads(before)
+    np.testing.assert_allclose(*results, atol=1e-6, rtol=0)
+
+
+def test_predictions_come_in_the_order_of_the_records_with_what_is_missing(predictor, people):
+    predictions = predictor.predict(people)
+    assert [p.patient for p in predictions] == [r.patient for r in people]
+    for prediction, record in zip(predictions, people, strict=True):
+        assert set(prediction.missing) == set(predictor.card.schema) - set(record.values)
+        assert prediction.bundle_version == predictor.card.version
+
+
+def test_a_probability_lies_inside_its_interval(predictor, people):
+    for prediction in predictor.predict(people):
+        if prediction.probability is None:
+            assert prediction.answer in (Answer.OUTSIDE, Answer.TOO_FEW)
+            assert prediction.low is None
+            assert prediction.reasons
+        else:
+            assert 0 <= prediction.low <= prediction.probability <= prediction.high <= 1
+            assert not prediction.reasons
+
+
+def test_too_few_inputs_get_the_reason_and_no_probability(predictor):
+    empty, few = predictor.predict(
+        [
+            PatientRecord(patient="a", values={}),
+            PatientRecord(patient="b", values={"age": 70.0, "female": 1.0}),
+        ]
+    )
+    assert empty.answer is few.answer is Answer.TOO_FEW
+    assert few.probability is few.low is few.high is None
+    assert few.reasons == (
+        f"2 of the {len(predictor.card.schema)} inputs are known; "
+        f"the model needs at least {predictor.card.min_inputs}.",
+    )
+
+
+def test_somebody_unlike_the_training_people_is_told_so_in_words(predictor, people):
+    child = PatientRecord(patient="x", values={**people[0].values, "age": 19.0})
+    (prediction,) = predictor.predict([child])
+    assert prediction.answer is Answer.OUTSIDE
+    assert prediction.probability is None
+    assert "Age is 19 a; the people the model was trained on had" in prediction.reasons[0]
+
+
+def test_label_proximal_findings_do_not_move_the_probability(predictor, people):
+    clean = [
+        PatientRecord(
+            patient=r.patient, values={k: v for k, v in r.values.items() if k != "wandering"}
+        )
+        for r in people
+    ]
+    told = [
+        PatientRecord(patient=r.patient, values={**r.values, "wandering": 1.0, "mmse": 10.0})
+        for r in clean
+    ]
+    np.testing.assert_array_equal(
+        figures(predictor.predict(told)), figures(predictor.predict(clean))
+    )
+
+
+def test_what_cannot_be_read_stops_the_batch(predictor, people):
+    bad = PatientRecord(patient="x", values={**people[0].values, "age": 500.0})
+    with pytest.raises(RecordError, match="Record 2: Age must lie between"):
+        predictor.predict([people[0], bad])
+
+
+def test_no_records_give_no_predictions(predictor):
+    assert predictor.predict([]) == []
+
+
+def test_a_pseudo_mri_is_marked_placed_and_belongs_to_its_record(predictor, people, tmp_path):
+    predictor.decode(people[0], tmp_path / "a.nii")
+    predictor.decode(people[0], tmp_path / "again.nii")
+    predictor.decode(people[1], tmp_path / "b.nii")
+    first, again, other = (nib.load(tmp_path / name) for name in ("a.nii", "again.nii", "b.nii"))
+    assert is_marked_synthetic(tmp_path / "a.nii")
+    assert int(first.header["sform_code"]) == int(first.header["qform_code"]) == 4
+    here = grid(predictor.card.spacing_mm)
+    np.testing.assert_allclose(first.affine, here.affine)
+    assert first.shape == here.shape
+    np.testing.assert_array_equal(first.get_fdata(), again.get_fdata())
+    assert np.abs(first.get_fdata() - other.get_fdata()).max() > 1e-4
+    assert 0.3 < first.get_fdata().max() < 2.0
+
+
+def test_one_patient_takes_at_most_20_ms(predictor, people):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    predictor.predict(people[:1])
+    times = []
+    for _ in range(20):
+        start = time.perf_counter()
+        predictor.predict(people[:1])
+        times.append(time.perf_counter() - start)
+    torch.set_num_threads(threads)
+    assert np.median(times) < 0.020
+
+
+def test_serving_loads_nothing_that_only_training_needs(bundle_folder):
+    code = (
+        "import sys; from pathlib import Path; from ml.predictor import Predictor;"
+        "from ml.records import PatientRecord;"
+        f"p = Predictor.load(Path({str(bundle_folder)!r}));"
+        "p.predict([PatientRecord(patient='a', values={'age': 70.0})]);"
+        "heavy = {'torch_geometric', 'transformers', 'nilearn', 'sklearn', 'pandas', 'monai'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["surrogate.safetensors", "decoder.safetensors"])
+def test_a_bundle_with_a_changed_file_is_not_loaded(bundle_folder, tmp_path, name):
+    copy = shutil.copytree(bundle_folder, tmp_path / "bundle")
+    content = bytearray((copy / name).read_bytes())
+    content[-1] ^= 1
+    (copy / name).write_bytes(content)
+    with pytest.raises(BundleError, match=f"{name} .* was changed or cut"):
+        Predictor.load(copy)
+
+
+def test_a_bundle_of_another_shape_is_refused(bundle_folder, tmp_path):
+    copy = shutil.copytree(bundle_folder, tmp_path / "bundle")
+    text = (copy / "card.json").read_text()
+    (copy / "card.json").write_text(text.replace('"width": 32', '"width": 48'))
+    with pytest.raises(BundleError, match="does not fit this version"):
+        Predictor.load(copy)
