@@ -262,6 +262,12 @@ class Valkey:
             processes.stop(self._process)
             self._process = None
 
+    def kill(self) -> None:
+        """End it as a crash would, without a chance to save."""
+        if self._process is not None:
+            processes.end_session(self._process)
+            self._process = None
+
     def _client(self) -> redis.Redis:
         return redis.Redis(
             unix_socket_path=str(self._socket), socket_timeout=1, retry=Retry(NoBackoff(), 0)

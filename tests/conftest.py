@@ -15,11 +15,13 @@ from pathlib import Path
 import django
 import pytest
 import redis
+from django.utils import timezone
 
 from mirage_web import embedded, processes
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(tempfile.mkdtemp(prefix="mirage-tests-"))
+(DATA_DIR / "static").mkdir()  # whitenoise warns where nothing was collected
 
 # Before anything reads the settings: no test may touch the data of a demo.
 os.environ["DJANGO_SETTINGS_MODULE"] = "mirage_web.settings"
@@ -118,6 +120,7 @@ def worker_environment(transactional_db, settings):
         "ALLOWED_HOSTS": "127.0.0.1",
         "MIRAGE_DATA_DIR": str(settings.MIRAGE_DATA_DIR),
         "MEDIA_ROOT": str(settings.MEDIA_ROOT),
+        "MIRAGE_BUNDLES_DIR": str(settings.MIRAGE_BUNDLES_DIR),
         "MIRAGE_HTTPS": "0",
     }
 
@@ -143,3 +146,44 @@ def wait_until():
         pytest.fail(f"not true within {seconds} s: {condition}")
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def bundle_folder():
+    """A tiny real bundle, trained on phantoms."""
+    from tests.bundles import tiny_bundle
+
+    return tiny_bundle()
+
+
+@pytest.fixture
+def bundle(bundle_folder, db, settings, tmp_path):
+    """The tiny bundle, registered and deployed."""
+    from apps.registry import services
+
+    settings.MIRAGE_BUNDLES_DIR = tmp_path / "bundles"
+    registered = services.register_bundle(folder=bundle_folder, now=timezone.now())
+    services.deploy(
+        bundle=registered, deployed_by=None, now=timezone.now(), reason="Deployed for a test."
+    )
+    return registered
+
+
+@pytest.fixture
+def people():
+    """A cohort of invented people with findings: `people(50)`."""
+    from apps.patients import services
+    from tests.factories import CohortFactory
+    from tests.people import ehr_file
+
+    def make(count, seed=1):
+        cohort = CohortFactory()
+        services.import_ehr(
+            cohort=cohort,
+            file=ehr_file(count, seed=seed),
+            uploaded_by=cohort.created_by,
+            now=timezone.now(),
+        )
+        return cohort
+
+    return make
