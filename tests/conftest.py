@@ -153,7 +153,7 @@ def bundle_folder():
     """A tiny real bundle, trained on phantoms."""
     from tests.bundles import tiny_bundle
 
-    return tiny_bundle()
+    return tiny_bundle(DATA_DIR / "tiny bundle")
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from apps.inference.models import InferenceRun, Prediction, PseudoMRI
 from apps.jobs.models import JobState
 from apps.patients.models import Finding
 from apps.registry import selectors
-from ml.concepts import schema
 from tests.factories import PatientFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -62,7 +61,7 @@ def test_a_patient_with_too_few_findings_gets_an_answer_and_no_number(bundle):
 
     [prediction] = run.predictions.all()
     assert (prediction.answer, prediction.probability) == ("too_few", None)
-    assert prediction.missing == list(schema())
+    assert prediction.missing == bundle.card["schema"]
     assert prediction.reasons
 
 
