@@ -12,7 +12,11 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def page(client):
     client.force_login(UserFactory())
-    return lambda: client.get(reverse("registry:models")).content.decode()
+
+    def get():
+        return client.get(reverse("registry:models")).content.decode()
+
+    return get
 
 
 def test_without_a_model_the_page_says_how_to_get_one(page):
