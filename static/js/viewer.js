@@ -9,7 +9,7 @@
 (() => {
   // MNI152, mm: the left hippocampal body, where Alzheimer's disease shows first.
   const START_MM = [-26, -18, -14];
-  const CROSSHAIR = 0.35; // voxels
+  const CROSSHAIR = 0.7; // mm, whatever the voxels
   const LAYOUTS = ["axial", "coronal", "sagittal", "render", "all"];
   // All four views: where each one lies in the picture (left, top, width, height).
   const WIDE = { coronal: [0.01, 0, 0.38, 1], axial: [0.4, 0, 0.31, 1], sagittal: [0.72, 0.02, 0.27, 0.48], render: [0.72, 0.51, 0.27, 0.48] };
@@ -95,7 +95,7 @@
       this.nv = new Niivue({
         isRadiologicalConvention: true, sagittalNoseLeft: true,
         dragAndDropEnabled: false, isResizeCanvas: true,
-        backColor: [0, 0, 0, 1], crosshairColor: [1, 0.83, 0.29, 0.75], crosshairWidth: CROSSHAIR, crosshairGap: 4,
+        backColor: [0, 0, 0, 1], crosshairColor: [1, 0.83, 0.29, 0.75], crosshairWidth: CROSSHAIR, crosshairWidthUnit: "mm", crosshairGap: 6,
         show3Dcrosshair: false, isColorbar: false, isNearestInterpolation: false,
         showBoundsBorder: false, showAllOrientationMarkers: true, sliceType: SLICE_TYPE.MULTIPLANAR, fontMinPx: 13, fontColor: [0.67, 0.7, 0.73, 1],
         clipPlaneHotKey: "", cycleClipPlaneHotKey: "", viewModeHotKey: "",

@@ -8,6 +8,8 @@ from django.template import engines
 from django.utils import timezone
 
 from apps.inference.templatetags import estimates
+from apps.patients.templatetags import numbers
+from apps.registry.templatetags import cards
 from ml.concepts import dictionary
 from ml.records import Answer
 
@@ -24,7 +26,7 @@ def a_prediction(probability=0.71, low=0.55, high=0.83):
     ],
 )  # fmt: skip
 def test_a_probability_has_two_decimals_or_words(value, words):
-    assert estimates.probability(value) == words
+    assert numbers.probability(value) == words
 
 
 def test_an_estimate_is_a_number_and_its_interval():
@@ -35,7 +37,7 @@ def test_an_estimate_is_a_number_and_its_interval():
     ("value", "words"), [(0.714, "71"), (0.005, "fewer than 1"), (0.999, "more than 99")]
 )
 def test_a_probability_is_said_in_people_out_of_a_hundred(value, words):
-    assert estimates.of_hundred(value) == words
+    assert numbers.of_hundred(value) == words
 
 
 @pytest.mark.parametrize(
@@ -48,7 +50,7 @@ def test_a_probability_is_said_in_people_out_of_a_hundred(value, words):
     ],
 )
 def test_a_figure_of_a_card_comes_with_its_interval(metric, words):
-    assert estimates.figure(metric) == words
+    assert cards.figure(metric) == words
 
 
 @pytest.mark.parametrize(
@@ -64,12 +66,22 @@ def test_a_finding_is_said_in_its_words_or_its_unit(concept, value, words):
     assert estimates.finding_value(value, dictionary()[concept]) == words
 
 
-def test_every_unit_of_the_dictionary_has_words_that_a_clinician_reads():
-    units = {concept.unit for concept in dictionary().values()} - {""}
+@pytest.mark.parametrize(
+    ("unit", "words"),
+    [
+        ("a", "years"), ("mm[Hg]", "mmHg"), ("/min", "per min"), ("10*3/uL", "10³/µL"),
+        ("umol/L", "µmol/L"), ("m[IU]/L", "mIU/L"), ("kg/m2", "kg/m²"), ("mL/min", "mL/min"),
+        ("mL/min/{1.73_m2}", "mL/min/1.73 m²"),
+    ],
+)  # fmt: skip
+def test_a_unit_is_written_as_a_clinician_writes_it(unit, words):
+    assert estimates.unit_words(unit) == words
 
-    assert {estimates.unit_words(unit) for unit in units} <= {
-        "years", "mmHg", "per min", "°C", "mm³", "kg/m²", "kg", "cm", "pg/mL", "s",
-    }  # fmt: skip
+
+def test_no_unit_of_the_dictionary_shows_its_code():
+    units = {estimates.unit_words(concept.unit) for concept in dictionary().values()}
+
+    assert not [unit for unit in units if set(unit) & set("[]{}*_")]
 
 
 @pytest.mark.parametrize("answer", Answer)
@@ -110,3 +122,27 @@ def test_the_axis_of_the_histogram_ends_above_the_highest_bar(most, top):
 
     assert int(lines[-1]["words"].replace(",", "")) >= most
     assert lines[-1]["words"] == f"{top:,}"
+
+
+def test_figures_of_a_card_keep_the_order_of_the_page_and_their_headings():
+    metrics = {"zeta": 1, "ssim": {"pseudo_mri": 0.83}, "auc": {"value": 0.8}}
+
+    rows = cards.figures(metrics)
+
+    assert [row["name"] for row in rows] == [
+        "AUC", "Likeness of pseudo-MRI and scan (SSIM)", "Pseudo-MRI", "Zeta",
+    ]  # fmt: skip
+    assert [row["figure"] for row in rows] == ["0.80", "", "0.83", "1"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (-0.39, 0.56, "+0.08 (\u22120.39 to 0.56). No difference is shown"),
+        (0.02, 0.14, "+0.08 (0.02 to 0.14)"),
+    ],
+)
+def test_a_difference_says_whether_it_shows_one(low, high, words):
+    metrics = {"auc_minus_logistic_regression": {"value": 0.08, "low": low, "high": high}}
+
+    assert cards.figures(metrics)[0]["figure"] == words

@@ -118,7 +118,7 @@ def test_before_anybody_asked_there_is_a_button_and_no_poll(page, world):
 
     assert "No pseudo-MRI asked for" in text
     assert "Decode pseudo-MRI" in text
-    assert "hx-trigger" not in text
+    assert "every 1s" not in text
 
 
 def test_a_failed_decoding_says_why_and_offers_another_try(page, world):

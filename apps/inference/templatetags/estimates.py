@@ -1,7 +1,7 @@
-"""How numbers are written and drawn: an estimate always with its interval, a minus as a minus."""
+"""How answers are written and drawn: an estimate always with its interval."""
 
+import re
 from datetime import datetime
-from math import floor
 from typing import Any
 
 from django import template
@@ -10,13 +10,12 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from apps.patients.templatetags.numbers import number, probability, thousands
 from ml.concepts import Concept, Kind
 from ml.records import Answer
 
 register = template.Library()
 
-MINUS = "\u2212"
-SMALLEST, LARGEST = 0.01, 0.99
 ANSWER_WORDS = {
     Answer.AD: "AD",
     Answer.CN: "CN",
@@ -26,44 +25,15 @@ ANSWER_WORDS = {
 }
 UNIT_WORDS = {
     "a": "years",
-    "mm[Hg]": "mmHg",
-    "/min": "per min",
     "Cel": "°C",
-    "mm3": "mm³",
-    "kg/m2": "kg/m²",
+    "mm[Hg]": "mmHg",
+    "{score}": "points",
+    "{T-score}": "(T score)",
+    "{drink}/wk": "drinks/week",
+    "h/wk": "h/week",
 }
+SUPERSCRIPTS = {"2": "²", "3": "³", "4": "⁴", "6": "⁶", "9": "⁹"}
 BAR_MARGIN = 6.0
-
-
-@register.filter
-def thousands(number: int) -> str:
-    """1234 as 1,234."""
-    return f"{number:,}".replace("-", MINUS)
-
-
-@register.filter
-def probability(value: float) -> str:
-    """Two decimals; what they cannot tell from 0 or 1 in words."""
-    if value < SMALLEST:
-        return f"under {SMALLEST}"
-    if value > LARGEST:
-        return f"over {LARGEST}"
-    return f"{value:.2f}"
-
-
-@register.filter
-def of_hundred(value: float) -> str:
-    """A probability as people out of 100."""
-    if value < SMALLEST:
-        return "fewer than 1"
-    if value > LARGEST:
-        return "more than 99"
-    return str(floor(100 * value + 0.5))
-
-
-@register.filter
-def percent(value: float) -> str:
-    return f"{floor(100 * value + 0.5)}\u00a0%"
 
 
 @register.filter
@@ -71,22 +41,6 @@ def estimate(prediction: Any) -> str:
     """A probability and its interval, which are never apart."""
     low, high = probability(prediction.low), probability(prediction.high)
     return f"{probability(prediction.probability)} ({low} to {high})"
-
-
-@register.filter
-def figure(metric: Any) -> str:
-    """A figure of a model card: a number alone, or with its interval and n."""
-    if not isinstance(metric, dict):
-        return number(float(metric), digits=3) if isinstance(metric, int | float) else str(metric)
-    if metric.get("value") is None:
-        return "not defined"
-    words = number(float(metric["value"]), digits=2)
-    if metric.get("low") is not None and metric.get("high") is not None:
-        low, high = (number(float(metric[key]), digits=2) for key in ("low", "high"))
-        words += f" ({low} to {high})"
-    if metric.get("n"):
-        words += f", n {thousands(int(metric['n']))}"
-    return words
 
 
 @register.filter
@@ -116,21 +70,20 @@ def finding_value(value: float, concept: Concept) -> str:
         return concept.levels[int(value)]
     if concept.kind is Kind.BINARY:
         return "yes" if value else "no"
-    unit = UNIT_WORDS.get(concept.unit, concept.unit)
+    unit = unit_words(concept.unit)
     return f"{number(value, digits=4)} {unit}".rstrip()
 
 
 @register.filter
 def unit_words(unit: str) -> str:
-    return UNIT_WORDS.get(unit, unit)
-
-
-def number(value: float, *, digits: int) -> str:
-    """At most so many decimals, without idle zeros unless two decimals are the rule."""
-    text = f"{value:,.{digits}f}"
-    if digits != 2:  # two decimals are how estimates are written: 0.70 stays 0.70
-        text = text.rstrip("0").rstrip(".")
-    return text.replace("-", MINUS)
+    """A UCUM unit as a clinician writes it: `10*3/uL` as 10³/µL."""
+    if unit in UNIT_WORDS:
+        return UNIT_WORDS[unit]
+    words = re.sub(r"[\[\]{}]", "", unit)
+    words = re.sub(r"(?<![A-Za-z])u(?=[A-Za-z])", "µ", words)
+    words = re.sub(r"(?<=[a-z*])\d", lambda power: SUPERSCRIPTS[power[0]], words)
+    words = words.replace("*", "").replace("_", " ")
+    return f"per {words[1:]}" if words.startswith("/") else words
 
 
 @register.inclusion_tag("inference/partials/interval_bar.html")
@@ -251,10 +204,3 @@ def answer_bar(prediction: Any, base_rate: float, stale: bool) -> dict[str, obje
 @register.filter
 def total_entries(groups: list[Any]) -> int:
     return sum(len(group.entries) for group in groups)
-
-
-@register.filter
-def metric_name(key: str) -> str:
-    """A key of a model card as words: `balanced_accuracy` as Balanced accuracy."""
-    words = key.replace("_", " ")
-    return words.upper() if len(words) <= 3 else words[0].upper() + words[1:]

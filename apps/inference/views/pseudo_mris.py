@@ -11,7 +11,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
-from django_htmx.http import HttpResponseStopPolling
+from django_htmx.http import HttpResponseStopPolling, trigger_client_event
 
 from apps.accounts.requests import SignedInRequest
 from apps.errors import MirageError
@@ -80,6 +80,7 @@ def pseudo_mri(request: SignedInRequest, pseudo_mri_id: UUID) -> HttpResponse:
     response = render(request, "inference/partials/decode.html", context)
     if found.is_final:
         response.status_code = HttpResponseStopPolling.status_code
+        trigger_client_event(response, "decoding-ended")
     return response
 
 
