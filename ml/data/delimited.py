@@ -69,15 +69,20 @@ class BinaryFile(Protocol):
 class DelimitedFile:
     """Rows of cells of a text file, its encoding and delimiter found out.
 
+    Args:
+        source: what to read; it is read from where it stands.
+        max_bytes: a longer file is refused.
+        encoding: how to read the bytes; by default that is found out from the first of them.
+
     Attributes:
         encoding: what the bytes were read as.
         delimiter: what separates the cells; set by `header`.
         row: line on which the newest row began, counted from 1.
     """
 
-    def __init__(self, source: BinaryFile, *, max_bytes: int) -> None:
+    def __init__(self, source: BinaryFile, *, max_bytes: int, encoding: str = "") -> None:
         head = _read_fully(source, _HEAD_BYTES)
-        self.encoding = _encoding(head)
+        self.encoding = encoding or encoding_of(head)
         self.delimiter = ","
         self.row = 0
         self._line = 0
@@ -191,7 +196,7 @@ class DelimitedFile:
         )
 
 
-def _encoding(head: bytes) -> str:
+def encoding_of(head: bytes) -> str:
     """What the first bytes say about the file's encoding.
 
     Raises:

@@ -32,6 +32,8 @@ __all__ = [
     "Problem",
     "Role",
     "Severity",
+    "contradictions",
+    "identifier_fault",
     "patient_key",
     "read_ehr_csv",
 ]
@@ -191,7 +193,7 @@ class _Reading:
             for i, known in units.items():
                 if known[cells[i]] != 1.0 and _MEASURED_IN[self.columns[i].concept or ""] in values:
                     self._add(_wrong_unit(self.columns[i], shorten(cells[i]), line))
-            for problem in _contradictions(values, line):
+            for problem in contradictions(values, line):
                 self._add(problem)
             if not self.errors:
                 self.records.append(PatientRecord(patient=patient, values=values))
@@ -222,7 +224,7 @@ class _Reading:
                 self._add(_wrong_width(len(cells), len(self.columns), file.row))
 
     def _check_patient(self, patient: str, line: int, header: str) -> None:
-        fault = _identifier_fault(patient)
+        fault = identifier_fault(patient)
         if fault is None:
             earlier = self.line_of.setdefault(patient_key(patient), line)
             if earlier == line:
@@ -266,7 +268,7 @@ class _Reading:
             self.problems.append(problem)
 
 
-def _identifier_fault(patient: str) -> tuple[str, str] | None:
+def identifier_fault(patient: str) -> tuple[str, str] | None:
     """Code and message if this cannot be a patient's identifier."""
     if patient.casefold() in NOT_OBSERVED:
         return "no_patient", "The row does not say who the patient is. Fill the cell in."
@@ -317,7 +319,7 @@ def _wrong_width(cells: int, columns: int, line: int) -> Problem:
     )
 
 
-def _contradictions(values: Mapping[str, float], line: int) -> Iterable[Problem]:
+def contradictions(values: Mapping[str, float], line: int) -> Iterable[Problem]:
     """Values that are plausible one by one and not together."""
     systolic, diastolic = values.get("systolic_mmhg"), values.get("diastolic_mmhg")
     if systolic is not None and diastolic is not None and diastolic >= systolic:

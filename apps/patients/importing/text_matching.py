@@ -1,0 +1,101 @@
+"""Columns that no code and no name explains, matched by the meaning of their names.
+
+Only in a worker: it loads a text encoder. Every column gets at most one concept and every concept
+at most one column (the Hungarian method), because the likeliest concept of each column by itself
+gives some concepts twice: .98 right against .89 for clean names (method.md section 8).
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from apps.patients.importing.matching import ADMINISTRATIVE
+from apps.patients.importing.plan import By, ColumnPlan, Role
+from ml.concept_linking import NEVER_BY_TEXT, THRESHOLD, TextEncoder
+from ml.concepts import dictionary
+from ml.data.columns import UNITS_GROUP
+
+Embed = Callable[[Sequence[str]], Tensor]
+ALTERNATIVES = 5
+MOST_COLUMNS = 400
+_LOWEST_SHOWN = 0.30
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+
+
+def match_by_text(columns: Sequence[ColumnPlan], embed: Embed) -> tuple[ColumnPlan, ...]:
+    """Suggest a concept for each column that waits for a decision and has none.
+
+    One at or over the threshold is taken; one under it waits for a person.
+    """
+    open_ = [
+        place
+        for place, column in enumerate(columns)
+        if column.role is Role.FINDING and column.needs_decision and not column.concept
+    ][:MOST_COLUMNS]
+    if not open_:
+        return tuple(columns)
+    taken = {column.concept for column in columns if column.role is Role.FINDING}
+    names, owners = _names(taken)
+    theirs = embed(names)
+    ours = embed([words_of(columns[place].header) for place in open_])
+    ids = list(dict.fromkeys(owners))
+    scores = _best_by_concept(ours @ theirs.T, owners, ids)
+    rows, chosen = linear_sum_assignment(scores.numpy(), maximize=True)
+    found = dict(zip(rows.tolist(), chosen.tolist(), strict=True))
+    result = list(columns)
+    for row, place in enumerate(open_):
+        ranked = scores[row].argsort(descending=True)[:ALTERNATIVES].tolist()
+        alternatives = tuple((ids[c], round(float(scores[row, c]), 2)) for c in ranked)
+        best = found.get(row)
+        score = round(float(scores[row, best]), 2) if best is not None else 0.0
+        sure = score >= THRESHOLD
+        result[place] = columns[place].decided(
+            concept=ids[best] if best is not None and score >= _LOWEST_SHOWN else "",
+            score=score,
+            decided_by=By.TEXT,
+            needs_decision=not sure,
+            hint="" if sure else f"Below {THRESHOLD:.2f}, so a person decides.",
+            alternatives=alternatives,
+        )
+    return tuple(result)
+
+
+def words_of(header: str) -> str:
+    """A header as words: HxDepress, gait_speed and GaitSpeed are two words each.
+
+    >>> words_of("GaitSpeed"), words_of("gait_speed"), words_of("BUNLevel2")
+    ('gait speed', 'gait speed', 'bun level 2')
+    """
+    found = _WORD.findall(header)
+    return " ".join(found).lower() if found else header.lower()
+
+
+@cache
+def encoder(cache_folder: Path) -> Embed:
+    """The text encoder, loaded once a process."""
+    return TextEncoder(cache=cache_folder)
+
+
+def _names(taken: set[str]) -> tuple[list[str], list[str]]:
+    """Every name that text may land on, and whose it is."""
+    names, owners = [], []
+    for concept in dictionary().values():
+        closed = concept.group in NEVER_BY_TEXT | {ADMINISTRATIVE, UNITS_GROUP}
+        if closed or concept.id in taken:
+            continue
+        for name in (concept.label, *concept.synonyms):
+            names.append(words_of(name))
+            owners.append(concept.id)
+    return names, owners
+
+
+def _best_by_concept(scores: Tensor, owners: list[str], ids: list[str]) -> Tensor:
+    """The best score among a concept's names."""
+    places = torch.tensor([ids.index(owner) for owner in owners])
+    best = torch.full((scores.shape[0], len(ids)), -1.0)
+    return best.scatter_reduce(1, places.expand(scores.shape[0], -1), scores, "amax")

@@ -1,0 +1,182 @@
+"""Excel workbooks, row by row: the shown sheets, values alone, within limits set beforehand."""
+
+import datetime as dt
+import re
+import zipfile
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+from openpyxl.utils.exceptions import InvalidFileException
+
+from apps.patients.importing.source import Facts, FileRefusedError, Format
+from ml.data.delimited import MAX_BLANK_LINES
+
+MAX_UNPACKED_BYTES = 600_000_000
+MAX_STRINGS_BYTES = 64_000_000
+MAX_PARTS = 2_000
+MAX_COLUMNS = 16_384
+_DECLARATION = re.compile(rb"<!(DOCTYPE|ENTITY)", re.IGNORECASE)
+_BROKEN = "The workbook is damaged or not an .xlsx file. Open it in Excel and save it again."
+_READING_FAILS = (
+    InvalidFileException,
+    zipfile.BadZipFile,
+    KeyError,
+    ValueError,
+    TypeError,
+    OSError,
+    SyntaxError,  # what ElementTree's ParseError is
+    AttributeError,
+    IndexError,
+    EOFError,
+)
+
+
+@dataclass
+class WorkbookTable:
+    """The table in one sheet of a workbook.
+
+    Attributes:
+        path, sheet: which sheet of which file.
+        header, header_row: the names of the columns, and the row in which they stand.
+    """
+
+    path: Path
+    sheet: str
+    header: list[str] = field(default_factory=list)
+    header_row: int = 1
+    row: int = 0
+
+    def rows(self) -> Iterator[list[str]]:
+        """The cells of each row below the header, as text; `row` says which row it is."""
+        width = len(self.header)
+        for number, cells in _rows(self.path, self.sheet):
+            if number <= self.header_row:
+                continue
+            self.row = number
+            while len(cells) > width and not cells[-1]:
+                cells.pop()
+            yield cells + [""] * (width - len(cells))
+
+
+def open_workbook(path: Path, sheet: str = "") -> tuple[WorkbookTable, Facts]:
+    """Find the sheet and its header.
+
+    Args:
+        path: the file.
+        sheet: name of the sheet; the first shown one if empty.
+
+    Raises:
+        FileRefusedError: it is no workbook, is too large once unpacked, declares entities, or has
+            no such sheet or nothing in it.
+    """
+    _look_before_opening(path)
+    shown, hidden = _sheets(path)
+    if not shown:
+        raise FileRefusedError("empty", "The workbook has no sheet that is shown. Unhide one.")
+    if sheet and sheet not in shown:
+        raise FileRefusedError(
+            "no_sheet", f"There is no shown sheet of that name. There is: {', '.join(shown)}."
+        )
+    table = WorkbookTable(path=path, sheet=sheet or shown[0])
+    for number, cells in _rows(path, table.sheet):
+        if any(cells):
+            while cells and not cells[-1]:
+                cells.pop()
+            table.header, table.header_row = cells, number
+            break
+    else:
+        raise FileRefusedError("empty", "The sheet is empty. Name another sheet, or fill it in.")
+    notes = []
+    if hidden:
+        notes.append(f"{len(hidden)} hidden sheet{'s are' if len(hidden) > 1 else ' is'} not read.")
+    facts = Facts(
+        format=Format.WORKBOOK, sheet=table.sheet, sheets=tuple(shown), notes=tuple(notes)
+    )
+    return table, facts
+
+
+def _look_before_opening(path: Path) -> None:
+    """Sizes and declarations of the parts, before anything is parsed."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            parts = archive.infolist()
+            if "[Content_Types].xml" not in archive.namelist():
+                raise FileRefusedError(
+                    "file_type", "This is a ZIP archive, no workbook. Unpack it first."
+                )
+            if len(parts) > MAX_PARTS or sum(p.file_size for p in parts) > MAX_UNPACKED_BYTES:
+                raise _too_large(f"{MAX_UNPACKED_BYTES // 10**6} MB unpacked")
+            for part in parts:
+                if (
+                    part.filename.endswith("sharedStrings.xml")
+                    and part.file_size > MAX_STRINGS_BYTES
+                ):
+                    raise _too_large(f"{MAX_STRINGS_BYTES // 10**6} MB of texts")
+                if part.filename.endswith((".xml", ".rels")):
+                    with archive.open(part) as file:
+                        if _DECLARATION.search(file.read(4_096)):
+                            raise FileRefusedError("entities", _BROKEN)
+    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
+        raise FileRefusedError("file_type", _BROKEN) from error
+
+
+def _sheets(path: Path) -> tuple[list[str], list[str]]:
+    try:
+        with closing(openpyxl.load_workbook(path, read_only=True)) as book:
+            shown = [s.title for s in book.worksheets if s.sheet_state == "visible"]
+            hidden = [s.title for s in book.worksheets if s.sheet_state != "visible"]
+    except _READING_FAILS as error:
+        raise FileRefusedError("file_type", _BROKEN) from error
+    return shown, hidden
+
+
+def _rows(path: Path, sheet: str) -> Iterator[tuple[int, list[str]]]:
+    """Number and cells of each row that is not blank."""
+    blank = 0
+    try:
+        with closing(openpyxl.load_workbook(path, read_only=True)) as book:
+            page = book[sheet]
+            page.reset_dimensions()
+            for number, row in enumerate(page.iter_rows(), start=1):
+                if len(row) > MAX_COLUMNS:
+                    raise FileRefusedError("too_many_columns", "The sheet has too many columns.")
+                cells = [_text(cell) for cell in row]
+                if any(cells):
+                    blank = 0
+                    yield number, cells
+                    continue
+                blank += 1
+                if blank > MAX_BLANK_LINES:
+                    return
+    except _READING_FAILS as error:
+        raise FileRefusedError("file_type", _BROKEN) from error
+
+
+def _text(cell: Any) -> str:
+    """A cell as the same cell would stand in a text file; a formula stays one, to be refused."""
+    value = cell.value
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+    if isinstance(value, dt.datetime):
+        return value.date().isoformat() if value.time() == dt.time() else value.isoformat()
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    text = str(value)
+    if cell.data_type == "f" and not text.startswith("="):
+        return f"={text}"
+    return text.strip()
+
+
+def _too_large(limit: str) -> FileRefusedError:
+    return FileRefusedError(
+        "file_too_large",
+        f"The workbook has more than {limit}, the limit. Save the sheet as CSV, or split it.",
+    )
