@@ -189,17 +189,23 @@ def test_the_same_message_ten_times_to_two_workers_gives_one_result(
 
 
 @pytest.fixture
-def own_broker(tmp_path, settings, monkeypatch):
+def own_broker(tmp_path, settings):
     """A broker that this test may stop, and workers that use it."""
+    before = current_app.conf.broker_url
     server = embedded.Valkey(tmp_path / "broker")
     url = embedded.broker_url(tmp_path / "broker")
     settings.CELERY_BROKER_URL = url
     settings.MIRAGE_BROKER_PROBE_URL = url.replace("redis+socket://", "unix://")
-    monkeypatch.setattr(current_app.conf, "broker_url", url)
-    current_app.pool.force_close_all()
+    _point_celery_at(url)
     yield server
-    current_app.pool.force_close_all()
+    _point_celery_at(before)
     server.stop()
+
+
+def _point_celery_at(url):
+    """As if this process had just started with that broker."""
+    current_app.conf.broker_url = url
+    current_app._after_fork()
 
 
 @pytest.fixture
@@ -237,6 +243,7 @@ def test_a_broker_killed_with_jobs_queued_loses_none_and_workers_go_on_without_a
     own_broker.kill()
     time.sleep(2)
     own_broker.start()
+    runs.append(request(people(5, seed=99)))  # from a web process whose connections broke too
 
     for run in runs:
         assert_every_patient_has_one_prediction(ended(run))
