@@ -127,14 +127,14 @@ class PropagateConfig:
         decode_batch: hidden patients decoded in each of them.
     """
 
-    steps: int = 150
+    steps: int = 80
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
     hidden_share: float = 0.5
     column_dropout: float = 0.2
     diagnosis_weight: float = 1.0
     teacher_share: float = 0.5
-    decode_steps: int = 10
+    decode_steps: int = 6
     decode_batch: int = 4
 
 
@@ -162,7 +162,7 @@ class DistillConfig:
     weight_decay: float = 1e-1
     classification: float = 1.0
     latent: float = 0.1
-    decode_every: int = 15
+    decode_every: int = 25
     decode_batch: int = 4
 
 

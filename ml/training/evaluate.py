@@ -21,7 +21,7 @@ from ml.records import Answer
 from ml.training.pretrain_unet import encode_with_skips
 from ml.unet import UNet3D
 
-MOST_DECODED = 64
+MOST_DECODED = 32
 """Test people whose pseudo-MRI is compared with their scan."""
 
 
