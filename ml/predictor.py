@@ -8,7 +8,7 @@ import torch
 
 from ml.bundle import PseudoMRIModel, load_decoder, load_mirage
 from ml.card import BundleCard, verify
-from ml.concepts import Concept, Kind, dictionary
+from ml.concepts import UNIT_LABELS, Concept, Kind, dictionary
 from ml.config import DiagnosisConfig
 from ml.mirage import Mirage, Reading
 from ml.patient_graph import FindingScaler
@@ -162,7 +162,7 @@ def out_of_range(
 
 
 def _range_sentence(concept: Concept, value: float, low: float, high: float) -> str:
-    unit = f" {concept.unit}" if concept.unit else ""
+    unit = f" {UNIT_LABELS.get(concept.unit, concept.unit)}" if concept.unit else ""
     return (
         f"{concept.label} is {value:g}{unit}; the people the model was trained on had "
         f"{low:g} to {high:g}{unit}."

@@ -43,8 +43,8 @@ class UploadResult:
 
     def __str__(self) -> str:
         stored = (
-            f"Stored: {self.upload.patients_new} new patients, {self.upload.patients_updated} "
-            f"updated, {self.upload.findings} findings."
+            f"Stored: {self.upload.patients_new:,} new patients, "
+            f"{self.upload.patients_updated:,} updated, {self.upload.findings:,} findings."
             if self.is_new
             else "This file is already in the cohort; nothing was changed."
         )

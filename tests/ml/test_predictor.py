@@ -92,7 +92,7 @@ def test_somebody_unlike_the_training_people_is_told_so_in_words(predictor, peop
     (prediction,) = predictor.predict([child])
     assert prediction.answer is Answer.OUTSIDE
     assert prediction.probability is None
-    assert "Age is 19 a; the people the model was trained on had" in prediction.reasons[0]
+    assert "Age is 19 years; the people the model was trained on had" in prediction.reasons[0]
 
 
 def test_label_proximal_findings_do_not_move_the_probability(predictor, people):
