@@ -233,7 +233,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 skip_channels=(0, 16, 32, 0),
                 warp_channels=(32, 24, 16),
             ),
-            pretrain=PretrainConfig(epochs=14, batch_size=8),
+            pretrain=PretrainConfig(epochs=8, batch_size=8),
         ),
     }
 )

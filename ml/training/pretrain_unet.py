@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from ml.config import PretrainConfig, UNetConfig
 from ml.data.mri import brain_mask, intensity_range
-from ml.losses import ssim
+from ml.losses import LOSS_STRIDE, ssim
 from ml.skip_bank import mix_skips, neighbour_weights
 from ml.unet import Skips, UNet3D
 
@@ -128,7 +128,9 @@ def _loss(
     decoded = unet.decoder(z, skips)
     loss = functional.mse_loss(decoded, scans)
     if config.ssim_weight:
-        similarity = ssim(decoded, scans, mask, data_range=intensity_range(unet.grid))
+        similarity = ssim(
+            decoded, scans, mask, data_range=intensity_range(unet.grid), stride=LOSS_STRIDE
+        )
         loss = loss + config.ssim_weight * (1 - similarity.mean())
     if unet.decoder.displacement is not None and config.warp_smoothness:
         loss = loss + config.warp_smoothness * unet.decoder.displacement.roughness(z)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ml.config import GraphConfig, PropagateConfig
 from ml.data.mri import brain_mask, intensity_range
 from ml.graph_encoder import ConceptGraph, GraphEncoder
-from ml.losses import ssim
+from ml.losses import LOSS_STRIDE, ssim
 from ml.patient_graph import Findings
 from ml.surrogate import SurrogateReader
 from ml.training.people import TrainingPeople, soft_target
@@ -143,4 +143,5 @@ def _decoded_similarity(
         _, skips = unet.encoder(scans)
     decoded = unet.decoder(embedding[rows], skips)
     mask = torch.from_numpy(brain_mask(unet.grid).copy())
-    return ssim(decoded, scans, mask, data_range=intensity_range(unet.grid)).mean()
+    span = intensity_range(unet.grid)
+    return ssim(decoded, scans, mask, data_range=span, stride=LOSS_STRIDE).mean()
