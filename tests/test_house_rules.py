@@ -105,6 +105,8 @@ def test_a_web_process_never_loads_torch_or_numpy():
             "DJANGO_SETTINGS_MODULE": "mirage_web.settings",
             "PATH": "/usr/bin:/bin",
             "SECRET_KEY": "for-this-test-only",
+            "MIRAGE_IDENTIFIER_KEY": "for-this-test-only",
+            "ALLOWED_HOSTS": "127.0.0.1",
             "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
             "REDIS_URL": "redis://127.0.0.1:1/0",
         },
