@@ -67,7 +67,7 @@ class PretrainConfig:
 
     epochs: int
     batch_size: int = 12
-    learning_rate: float = 2.5e-3
+    learning_rate: float = 8e-4
     weight_decay: float = 1e-3
     mean_skip_share: float = 0.4
     neighbour_skip_share: float = 0.6
@@ -233,7 +233,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 skip_channels=(0, 16, 32, 0),
                 warp_channels=(32, 24, 16),
             ),
-            pretrain=PretrainConfig(epochs=8, batch_size=8),
+            pretrain=PretrainConfig(epochs=6, batch_size=8),
         ),
     }
 )
