@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NIIVUE = ROOT / "static/vendor/niivue/niivue.umd.js"
@@ -19,6 +19,7 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
+PATIENCE_MS = 30_000  # a busy machine draws slowly; a test that passes does not wait
 PASSWORD = "correct horse battery"
 WATCH_POLICY = """
     window.violations = [];
@@ -40,6 +41,7 @@ def playwright():
     Nothing here is asynchronous, so Django's check is switched off for these tests alone.
     """
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as running:
         yield running
     del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
@@ -68,7 +70,7 @@ def new_page(chromium, live_server):
         context = browser.new_context(
             base_url=live_server.url, viewport={"width": 1280, "height": 900}, **options
         )
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE_MS)
         page = context.new_page()
         page.add_init_script(WATCH_POLICY)
         page.problems = []

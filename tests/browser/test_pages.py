@@ -131,4 +131,4 @@ def test_a_decoding_is_watched_until_its_picture_is_drawn(page, world, sign_in):
 
     PseudoMRI.objects.update(state=JobState.SUCCEEDED, finished_at=timezone.now(), **done)
 
-    expect(page.locator("[data-stage]")).to_have_attribute("data-ready", "true", timeout=30_000)
+    expect(page.locator("[data-stage]")).to_have_attribute("data-ready", "true")

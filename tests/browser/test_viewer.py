@@ -27,7 +27,7 @@ def viewer(page, world, sign_in):
 
 
 def ready(page):
-    expect(page.locator("[data-stage]")).to_have_attribute("data-ready", "true", timeout=30_000)
+    expect(page.locator("[data-stage]")).to_have_attribute("data-ready", "true")
     page.wait_for_timeout(300)
 
 
