@@ -207,6 +207,7 @@ CELERY_TASK_ROUTES = {
     "apps.inference.tasks.execute_run_task": {"queue": "surrogate"},
     "apps.inference.tasks.decode_pseudo_mri_task": {"queue": "decode"},
     "apps.registry.tasks.*": {"queue": "training"},
+    "apps.patients.tasks.*": {"queue": "import"},
 }
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # in memory: every entry is an interval
 CELERY_BEAT_SCHEDULE = {

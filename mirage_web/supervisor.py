@@ -105,6 +105,7 @@ def programs_of(*, data_dir: Path, port: int) -> list[Program]:
         Program(
             "The surrogate worker", [*manage, "worker", "surrogate"], logs / "surrogate.log", common
         ),
+        Program("The import worker", [*manage, "worker", "import"], logs / "import.log", common),
         Program(
             "The decoding worker",
             [*manage, "worker", "decode-and-training"],

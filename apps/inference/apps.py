@@ -7,3 +7,9 @@ class InferenceConfig(AppConfig):
     name = "apps.inference"
     label = "inference"
     verbose_name = "Inference"
+
+    def ready(self) -> None:
+        from apps.inference.selectors import predictions_since  # noqa: PLC0415 - needs models
+        from apps.patients.importing.undoing import ask_before_undoing  # noqa: PLC0415 - as above
+
+        ask_before_undoing(predictions_since)

@@ -45,6 +45,15 @@ class Attempt(Generic[J]):
         """The job's row as it is now."""
         return self._jobs.get(pk=self._pk)
 
+    def raise_if_lost(self) -> None:
+        """To be called now and then by long work that writes only at its end.
+
+        Raises:
+            LeaseLostError: the job is no longer this attempt's.
+        """
+        if self._lost.is_set():
+            raise LeaseLostError
+
     @contextmanager
     def writing(self) -> Iterator[J]:
         """A transaction that holds the job's row, so that nobody can take the job meanwhile.
@@ -52,8 +61,7 @@ class Attempt(Generic[J]):
         Raises:
             LeaseLostError: the job is no longer this attempt's; nothing was written.
         """
-        if self._lost.is_set():
-            raise LeaseLostError
+        self.raise_if_lost()
         with transaction.atomic():
             held = self._jobs.held(self._pk, attempt=self.number).select_for_update(of=["self"])
             job = held.first()

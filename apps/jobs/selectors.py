@@ -6,7 +6,7 @@ from django.conf import settings
 
 from apps.jobs.models import Worker, WorkerQuerySet
 
-QUEUES = ("surrogate", "decode", "training", "sweep")
+QUEUES = ("surrogate", "decode", "training", "import", "sweep")
 
 
 def alive_workers() -> WorkerQuerySet:

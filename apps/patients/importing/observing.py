@@ -24,7 +24,7 @@ _EXAMPLES = 5
 
 
 def of_rows(
-    table: Table, plan: Sequence[ColumnPlan], *, now: datetime, decimal_comma: bool
+    table: Table, plan: Sequence[ColumnPlan], *, decimal_comma: bool
 ) -> Iterator[CodedObservation | Problem]:
     """The rows of a long file as coded observations."""
     place = {role: by_role(plan, role) for role in Role}

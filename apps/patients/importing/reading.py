@@ -157,7 +157,7 @@ class TableReader:
         if Refusal in set(map(type, found)):
             self._log_refusals(cells, found, person)
         at, is_calendar = self._when(cells)
-        filled: list[bytes] = [each for each in found if each and not isinstance(each, Refusal)]
+        filled: list[bytes] = list(filter(None, found))  # type: ignore[arg-type]
         filled += self._age_at(cells, at)
         self._compare(found)
         self._watch(cells)

@@ -69,9 +69,14 @@ class Facts:
 class Table(Protocol):
     """A header and the rows below it, whatever they were written in."""
 
-    header: Sequence[str]
-    header_row: int
-    row: int  # of the newest row
+    @property
+    def header(self) -> Sequence[str]: ...
+
+    @property
+    def header_row(self) -> int: ...
+
+    @property
+    def row(self) -> int: ...  # of the newest row
 
     def rows(self) -> Iterator[list[str]]:
         """The cells of each row, as text; may be called once."""

@@ -126,7 +126,7 @@ def _look_before_opening(path: Path) -> None:
 
 def _sheets(path: Path) -> tuple[list[str], list[str]]:
     try:
-        with closing(openpyxl.load_workbook(path, read_only=True)) as book:
+        with path.open("rb") as file, closing(openpyxl.load_workbook(file, read_only=True)) as book:
             shown = [s.title for s in book.worksheets if s.sheet_state == "visible"]
             hidden = [s.title for s in book.worksheets if s.sheet_state != "visible"]
     except _READING_FAILS as error:
@@ -138,7 +138,7 @@ def _rows(path: Path, sheet: str) -> Iterator[tuple[int, list[str]]]:
     """Number and cells of each row that is not blank."""
     blank = 0
     try:
-        with closing(openpyxl.load_workbook(path, read_only=True)) as book:
+        with path.open("rb") as file, closing(openpyxl.load_workbook(file, read_only=True)) as book:
             page = book[sheet]
             page.reset_dimensions()
             for number, row in enumerate(page.iter_rows(), start=1):

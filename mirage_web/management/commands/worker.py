@@ -12,6 +12,7 @@ ROLES = {
     "decode": ["decode"],
     "training": ["training"],
     "decode-and-training": ["decode", "training"],
+    "import": ["import"],
     "sweep": ["sweep"],
 }
 # One sweeper runs in an installation: it carries the clock (beat) and needs no process pool.
