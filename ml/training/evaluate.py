@@ -6,19 +6,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float16, Int
 from torch import Tensor
 
 from ml.bundle import PseudoMRIModel
 from ml.concepts import dictionary, schema
 from ml.data.cohort import Cohort
-from ml.data.mri import Grid, brain_mask, grid, intensity_range
+from ml.data.mri import brain_mask, grid, intensity_range
 from ml.evaluation.ehr_baseline import ehr_baseline
 from ml.evaluation.metrics import auc, auc_difference, proportion, scorecard
+from ml.evaluation.swap import reconstruction, swap_test
 from ml.losses import ssim
-from ml.mirage import Mirage
+from ml.mirage import Mirage, PseudoMRIDecoder
 from ml.records import Answer
-from ml.training.pretrain_unet import encode_with_skips
+from ml.training.pretrain_unet import encode
 from ml.unet import UNet3D
 
 MOST_DECODED = 32
@@ -73,12 +74,17 @@ def evaluate(
     metrics["answers"] = _answers(mirage, probability, labels)
     scanned = set(cohort.ids_with_scan())
     shown = [place for place, each in enumerate(test_ids) if each in scanned][:MOST_DECODED]
-    if shown:
-        here = grid(mirage.profile.spacing_mm)
-        volumes = torch.from_numpy(
-            cohort.normalised_volumes([test_ids[place] for place in shown], here)
+    if len(set(labels[shown])) == 2:
+        ids = [test_ids[place] for place in shown]
+        volumes = cohort.normalised_volumes(ids, grid(mirage.profile.spacing_mm))
+        metrics |= _imaging(
+            unet,
+            drawer.decoder,
+            torch.from_numpy(volumes),
+            reading.surrogate[shown],
+            torch.from_numpy(labels[shown]),
+            [cohort.persons[each] for each in ids],
         )
-        metrics["ssim"] = _similarities(unet, drawer, volumes, reading.surrogate[shown], here)
     return metrics
 
 
@@ -113,28 +119,42 @@ def _answers(mirage: Mirage, probability: np.ndarray, labels: np.ndarray) -> dic
 
 
 @torch.no_grad()
-def _similarities(
+def _imaging(
     unet: UNet3D,
-    drawer: PseudoMRIModel,
-    volumes: Tensor,
+    decoder: PseudoMRIDecoder,
+    volumes: Float16[Tensor, "patients x y z"],
     surrogate: Float[Tensor, "patients width"],
-    here: Grid,
-) -> dict[str, float]:
-    """Mean SSIM to the person's scan: of its pseudo-MRI and, for comparison, of trivial guesses."""
-    mask = torch.from_numpy(brain_mask(here).copy())
-    span = intensity_range(here)
-    sums: dict[str, float] = {}
-    for batch, guess in zip(torch.split(volumes, 8), torch.split(surrogate, 8), strict=True):
-        scans = batch.float()[:, None]
-        z, own = encode_with_skips(unet, batch)
-        mean_brain = unet.encoder.mean_brain.expand_as(scans)
-        pairs = {
-            "pseudo_mri": drawer.decoder(guess),
-            "mean_brain": mean_brain,
-            "autoencoder_own_skips": unet.decoder(z, own),
-            "autoencoder_donor_skips": drawer.decoder(z),
-        }
-        for name, volume in pairs.items():
-            similarity = float(ssim(volume, scans, mask, data_range=span).sum())
-            sums[name] = sums.get(name, 0.0) + similarity
-    return {name: total / len(volumes) for name, total in sums.items()}
+    labels: Int[Tensor, " patients"],
+    persons: Sequence[str],
+) -> dict[str, Any]:
+    """SSIM to the person's scan beside trivial guesses, and what z and surrogate show of AD.
+
+    The swap ratios are shares of the true difference of ventricle volume between AD and CN that
+    decoding shows with the same skips for everybody: `swap_ratio` from real latents, the proof
+    that the decoder listens to z, `surrogate_swap_ratio` from surrogates.
+    """
+    scans = volumes.float()[:, None]
+    mean_skips = tuple(level.float().mean(0, keepdim=True) for level in decoder.skip_bank.skips)
+    latent = encode(unet, volumes)
+    swap = {
+        name: swap_test(unet.decoder, z, labels, mean_skips, scans, unet.grid)
+        for name, z in (("swap_ratio", latent), ("surrogate_swap_ratio", surrogate))
+    }
+    mask = torch.from_numpy(brain_mask(unet.grid).copy())
+    span = intensity_range(unet.grid)
+    similar = [
+        ssim(decoder(guess), batch, mask, data_range=span)
+        for guess, batch in zip(torch.split(surrogate, 8), torch.split(scans, 8), strict=True)
+    ]
+    guesses = reconstruction(unet, decoder.skip_bank, volumes, persons)
+    return {
+        **{name: each.ratio for name, each in swap.items()},
+        "ventricle_difference_ml": swap["swap_ratio"].true_ml,
+        "ssim": {
+            "pseudo_mri": float(torch.cat(similar).mean()),
+            "mean_brain": guesses.mean_brain,
+            "own_latent_own_skips": guesses.own,
+            "own_latent_donor_skips": guesses.neighbour,
+            "no_latent_donor_skips": guesses.neighbour_only,
+        },
+    }
