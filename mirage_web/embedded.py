@@ -32,7 +32,7 @@ from mirage_web import processes
 
 DATABASE_NAME = "mirage"
 DATABASE_USER = "mirage"
-START_TIMEOUT_S = 30
+START_TIMEOUT_S = 90  # a busy disk can take its time over a first start
 _LONGEST_SOCKET_PATH = 100  # the kernel allows 107 bytes, macOS 103
 _NEED_NO_SERVERS = {
     "demo",

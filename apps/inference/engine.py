@@ -60,6 +60,7 @@ def _predictor(bundle: Bundle) -> "Predictor":
     if problem := registry.problem_of(bundle):
         raise BundleUnusableError(problem)
     import torch
+
     from ml.predictor import Predictor
 
     torch.set_num_threads(settings.MIRAGE_TORCH_THREADS)

@@ -56,7 +56,8 @@ class Demo:
             self.lines.append(line)
             if "Ctrl-C" in line:
                 break
-        assert self.process.poll() is None, "".join(self.lines)
+        else:
+            pytest.fail("The demo ended: " + "".join(self.lines))
         self.seconds = time.monotonic() - self.began
         [self.address] = re.findall(r"http://127\.0\.0\.1:\d+/", "".join(self.lines))
         return self
