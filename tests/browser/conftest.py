@@ -93,6 +93,15 @@ def note(page, message):
         page.problems.append(message.text)
 
 
+def drawn(page):
+    """Wait until the browser has painted what was asked for, however slow the machine is."""
+    page.evaluate(
+        """async () => {
+            for (let n = 0; n < 4; n++) await new Promise(requestAnimationFrame);
+        }"""
+    )
+
+
 @pytest.fixture
 def page(new_page):
     return new_page()

@@ -8,7 +8,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from apps.inference.models import Prediction, PseudoMRI
-from tests.browser.conftest import PASSWORD, ROOT
+from tests.browser.conftest import PASSWORD, ROOT, drawn
 from tests.factories import UserFactory
 
 SAMPLE = ROOT / "static/samples/sample-50-patients.csv"
@@ -81,7 +81,7 @@ def upload_by_keyboard(page):
 def assert_a_brain_is_drawn(page):
     """Pixels, not the absence of errors."""
     page.get_by_role("button", name="Axial").click()
-    page.wait_for_timeout(300)
+    drawn(page)
     picture = Image.open(BytesIO(page.locator("canvas").screenshot())).convert("RGB")
     width, height = picture.size
     middle = picture.crop((width // 2 - 60, height // 2 - 60, width // 2 + 60, height // 2 + 60))

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageChops
 from playwright.sync_api import expect
 
-from tests.browser.conftest import launch
+from tests.browser.conftest import drawn, launch
 from tests.browser.test_main_job import share_of_magenta
 from tests.inference.world import make_world
 
@@ -28,7 +28,7 @@ def viewer(page, world, sign_in):
 
 def ready(page):
     expect(page.locator("[data-stage]")).to_have_attribute("data-ready", "true")
-    page.wait_for_timeout(300)
+    drawn(page)
 
 
 def picture(page):
@@ -39,7 +39,7 @@ def press(page, *keys):
     page.locator("canvas").focus()
     for key in keys:
         page.keyboard.press(key)
-    page.wait_for_timeout(250)
+    drawn(page)
 
 
 @pytest.mark.parametrize("key", ["a", "c"], ids=["axial", "coronal"])
@@ -60,7 +60,7 @@ def test_each_view_is_reached_by_its_key_and_its_button(viewer):
         expect(viewer.get_by_role("button", name=name)).to_have_attribute("aria-pressed", "true")
         press(viewer, "f")
         viewer.get_by_role("button", name=name).click()
-        viewer.wait_for_timeout(250)
+        drawn(viewer)
         assert similar(by_key, picture(viewer))
 
 
