@@ -53,6 +53,8 @@ class PretrainConfig:
 
     Attributes:
         epochs: passes over the scans.
+        max_scans: learn from the first so many scans and only encode the others; bounds the time
+            of the slowest stage on a CPU. None takes all.
         batch_size: scans a step; z's batch norm and the in-batch donors want at least 8.
         learning_rate: peak of the one-cycle schedule of AdamW.
         weight_decay: of AdamW.
@@ -66,6 +68,7 @@ class PretrainConfig:
     """
 
     epochs: int
+    max_scans: int | None = None
     batch_size: int = 12
     learning_rate: float = 8e-4
     weight_decay: float = 1e-3
@@ -233,7 +236,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 skip_channels=(0, 16, 32, 0),
                 warp_channels=(32, 24, 16),
             ),
-            pretrain=PretrainConfig(epochs=6, batch_size=8),
+            pretrain=PretrainConfig(epochs=6, batch_size=8, max_scans=308),
         ),
     }
 )

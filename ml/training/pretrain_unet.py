@@ -72,6 +72,7 @@ def pretrain_unet(
     Raises:
         TooFewScansError: fewer than 8 scans.
     """
+    volumes = volumes[: config.max_scans]
     patients = volumes.shape[0]
     if patients < MIN_PATIENTS:
         raise TooFewScansError(
