@@ -43,7 +43,7 @@ def _analyse(attempt: Attempt[ImportStep], ehr_import: EhrImport) -> None:
     opened = opening.analyse(folder.file, sheet=ehr_import.sheet)
     template = templates.best_for(ehr_import.cohort, opened.columns)
     columns = templates.applied(template, opened.columns) if template else opened.columns
-    columns = _by_text(columns)
+    columns = _by_text(columns, opened.examples)
     folder.keep_examples(opened.examples)
     _end(
         attempt,
@@ -154,14 +154,18 @@ def _reader(ehr_import: EhrImport, log: ProblemLog) -> TableReader | Observation
     )
 
 
-def _by_text(columns: tuple[ColumnPlan, ...]) -> tuple[ColumnPlan, ...]:
+def _by_text(
+    columns: tuple[ColumnPlan, ...], examples: dict[str, tuple[str, ...]]
+) -> tuple[ColumnPlan, ...]:
     """Columns that nothing else explains, by the meaning of their names; loads torch."""
     if not any(c.needs_decision and not c.concept for c in columns):
         return columns
     from apps.patients.importing import text_matching  # noqa: PLC0415 - torch, in a worker alone
 
     cache = Path(settings.MIRAGE_DATA_DIR) / "text-vectors"
-    return text_matching.match_by_text(columns, text_matching.encoder(cache))
+    return text_matching.match_by_text(
+        columns, examples, text_matching.encoder(cache, settings.MIRAGE_TORCH_THREADS)
+    )
 
 
 def _name_codes(columns: tuple[ColumnPlan, ...]) -> None:

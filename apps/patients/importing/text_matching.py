@@ -6,7 +6,7 @@ gives some concepts twice: .98 right against .89 for clean names (method.md sect
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -18,19 +18,29 @@ from apps.patients.importing.matching import ADMINISTRATIVE
 from apps.patients.importing.plan import By, ColumnPlan, Role
 from ml.concept_linking import NEVER_BY_TEXT, THRESHOLD, TextEncoder
 from ml.concepts import dictionary
+from ml.data.cells import CellReader, Refusal
 from ml.data.columns import UNITS_GROUP
 
 Embed = Callable[[Sequence[str]], Tensor]
 ALTERNATIVES = 5
 MOST_COLUMNS = 400
 _LOWEST_SHOWN = 0.30
+_WRONG_KIND = {"level", "word", "code", "not_a_number", "text_in_number", "date"}
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 
 
-def match_by_text(columns: Sequence[ColumnPlan], embed: Embed) -> tuple[ColumnPlan, ...]:
+def match_by_text(
+    columns: Sequence[ColumnPlan], examples: Mapping[str, Sequence[str]], embed: Embed
+) -> tuple[ColumnPlan, ...]:
     """Suggest a concept for each column that waits for a decision and has none.
 
-    One at or over the threshold is taken; one under it waits for a person.
+    One at or over the threshold is taken; one under it waits for a person. What the column's cells
+    cannot be is not suggested: a gait speed of 0.9 is no finding of an examination.
+
+    Args:
+        columns: what is known of each column.
+        examples: key of a column to some of its cells.
+        embed: texts to unit vectors.
     """
     open_ = [
         place
@@ -40,11 +50,16 @@ def match_by_text(columns: Sequence[ColumnPlan], embed: Embed) -> tuple[ColumnPl
     if not open_:
         return tuple(columns)
     taken = {column.concept for column in columns if column.role is Role.FINDING}
-    names, owners = _names(taken)
-    theirs = embed(names)
+    names, owners = _names()
+    theirs = embed(names)  # always the same list, so that it is found in the encoder's cache
     ours = embed([words_of(columns[place].header) for place in open_])
     ids = list(dict.fromkeys(owners))
     scores = _best_by_concept(ours @ theirs.T, owners, ids)
+    for row, place in enumerate(open_):
+        cells = examples.get(columns[place].key, ())
+        unfit = [c for c, concept in enumerate(ids) if not _can_be(concept, cells)]
+        scores[row, unfit] = -1.0
+    scores[:, [place for place, concept in enumerate(ids) if concept in taken]] = -1.0
     rows, chosen = linear_sum_assignment(scores.numpy(), maximize=True)
     found = dict(zip(rows.tolist(), chosen.tolist(), strict=True))
     result = list(columns)
@@ -76,17 +91,27 @@ def words_of(header: str) -> str:
 
 
 @cache
-def encoder(cache_folder: Path) -> Embed:
+def encoder(cache_folder: Path, threads: int) -> Embed:
     """The text encoder, loaded once a process."""
+    torch.set_num_threads(threads)
     return TextEncoder(cache=cache_folder)
 
 
-def _names(taken: set[str]) -> tuple[list[str], list[str]]:
+def _can_be(concept: str, cells: Sequence[str]) -> bool:
+    """Whether at least half of the cells could be values of a concept, in some unit."""
+    reader = CellReader(dictionary()[concept], "")
+    read = [reader.read(cell) for cell in cells]
+    wrong = sum(isinstance(r, Refusal) and r.code in _WRONG_KIND for r in read)
+    return 2 * wrong <= len(cells)
+
+
+@cache
+def _names() -> tuple[list[str], list[str]]:
     """Every name that text may land on, and whose it is."""
     names, owners = [], []
     for concept in dictionary().values():
         closed = concept.group in NEVER_BY_TEXT | {ADMINISTRATIVE, UNITS_GROUP}
-        if closed or concept.id in taken:
+        if closed:
             continue
         for name in (concept.label, *concept.synonyms):
             names.append(words_of(name))

@@ -9,9 +9,18 @@ from apps.patients.models import Finding, Patient
 from tests.factories import NOW, CohortFactory
 
 
+@pytest.fixture(scope="session")
+def text_vectors(tmp_path_factory):
+    """The vectors of the dictionary's names, computed once a session."""
+    return tmp_path_factory.mktemp("text-vectors")
+
+
 @pytest.fixture(autouse=True)
-def _own_data_folder(settings, tmp_path):
+def _own_data_folder(settings, tmp_path, text_vectors):
+    settings.MIRAGE_JOB_LEASE_S = 600  # a test's transaction hides the row from the lease's thread
     settings.MIRAGE_DATA_DIR = tmp_path / "data"
+    settings.MIRAGE_DATA_DIR.mkdir()
+    (settings.MIRAGE_DATA_DIR / "text-vectors").symlink_to(text_vectors)
 
 
 @pytest.fixture
