@@ -22,7 +22,7 @@ from ml.unet import Decoder
 SURROGATE_FILE = "surrogate.safetensors"
 DECODER_FILE = "decoder.safetensors"
 MAX_BYTES = 30_000_000
-_INTENSITY = "intensity"
+_DECODER_WEIGHTS = "decoder.decoder."
 
 
 class PseudoMRIModel(nn.Module):
@@ -56,17 +56,46 @@ def write_weights(folder: Path, mirage: Mirage, decoder: PseudoMRIModel) -> dict
     Raises:
         BundleError: together they are larger than 30 MB.
     """
+    check_size(mirage, decoder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, model in ((SURROGATE_FILE, mirage), (DECODER_FILE, decoder)):
-        stored = {key: value.contiguous() for key, value in model.state_dict().items()}
-        save_file(stored, folder / name)
-    size = sum((folder / name).stat().st_size for name in (SURROGATE_FILE, DECODER_FILE))
+        save_file(_stored(model), folder / name)
+        (folder / name).chmod(0o644)  # a worker may run as another user than the trainer
+    return {name: sha256_of(folder / name) for name in (SURROGATE_FILE, DECODER_FILE)}
+
+
+def check_size(mirage: Mirage, decoder: PseudoMRIModel) -> None:
+    """Refuse a bundle that would be too large; asked before the long stages of a training.
+
+    Raises:
+        BundleError: the weights are larger than 30 MB.
+    """
+    tensors = [*_stored(mirage).values(), *_stored(decoder).values()]
+    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     if size > MAX_BYTES:
         raise BundleError(
-            f"The bundle has {size / 1e6:.1f} MB; at most {MAX_BYTES / 1e6:.0f} are shipped. "
-            "Store fewer donors (SkipBankConfig.max_donors)."
+            f"The bundle would have {size / 1e6:.1f} MB; at most {MAX_BYTES / 1e6:.0f} are "
+            "shipped. Store fewer donors (SkipBankConfig.max_donors)."
         )
-    return {name: sha256_of(folder / name) for name in (SURROGATE_FILE, DECODER_FILE)}
+
+
+def round_decoder(decoder: Decoder) -> None:
+    """Round the decoder's weights to half precision, in which a bundle stores them.
+
+    It is done before anything is learned from the decoder or measured on it, so that what is
+    shipped is exactly what was evaluated.
+    """
+    with torch.no_grad():
+        for weight in decoder.parameters():
+            weight.copy_(weight.half().float())
+
+
+def _stored(model: nn.Module) -> dict[str, Tensor]:
+    """What is written of a model; see `round_decoder` for the half precision."""
+    return {
+        name: (value.half() if name.startswith(_DECODER_WEIGHTS) else value).contiguous()
+        for name, value in model.state_dict().items()
+    }
 
 
 def write_card(folder: Path, card: BundleCard) -> None:

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from ml.bundle import (
     PseudoMRIModel,
+    check_size,
+    round_decoder,
     settings_to_card,
     write_card,
     write_weights,
@@ -96,12 +98,14 @@ def train(
     unet, people, scaler = _autoencoder(cohort, parts, settings, seed, report)
     watch.lap("autoencoder")
     mirage = Mirage(scaler, settings)
+    bank = _skip_bank(unet, people, settings, seed)
+    drawer = PseudoMRIModel(PseudoMRIDecoder(unet.decoder, bank), _intensity(settings))
+    check_size(mirage, drawer)
     with _one_thread():
         graph, graph_report = _knowledge(scaler.concepts, scaler, settings, text_cache)
         propagated = _propagate(people, graph, unet, settings, seed, report)
         embedding = _out_of_fold(people, propagated)
     watch.lap("graph")
-    bank = _skip_bank(unet, people, settings, seed)
     blend, blends = choose_blend(embedding, people, settings.distill.blends)
     logit, distilled = _distill(
         mirage, embedding, people, propagated, unet, bank, blend, settings, seed, report
@@ -111,7 +115,6 @@ def train(
     mirage.familiarity.fit(embedding)
     mirage.eval()
     watch.lap("distillation")
-    drawer = PseudoMRIModel(PseudoMRIDecoder(unet.decoder, bank), _intensity(settings))
     probability = mirage.calibration.probability(logit).numpy()
     threshold = youden_threshold(probability[known], people.label[known].numpy() == 1)
     metrics = evaluate(cohort, parts.train, parts.test, mirage, unet, drawer, threshold, seed=seed)
@@ -192,6 +195,7 @@ def _autoencoder(
         seed=seed,
         progress=lambda done, total, _: report("autoencoder", done, total),
     )
+    round_decoder(unet.decoder)
     records = [cohort.records[each] for each in parts.train]
     scaler = FindingScaler(model_concepts()).fit(records)
     persons = {each: cohort.persons[each] for each in parts.train}
