@@ -7,6 +7,7 @@ from django.conf import settings
 
 from apps.registry.models import CHAMPION, Bundle, Deployment
 from ml.card import BundleError, fingerprint, verify
+from ml.concepts import schema
 
 NONE_DEPLOYED = (
     "No model bundle is deployed, so nothing can be predicted. An administrator registers one with "
@@ -26,6 +27,11 @@ def champion() -> Bundle | None:
     """The bundle that answers now."""
     newest = Deployment.objects.filter(alias=CHAMPION).select_related("bundle").first()
     return newest.bundle if newest else None
+
+
+def inputs_of(bundle: Bundle | None) -> tuple[str, ...]:
+    """Concepts that a bundle reads: the schema without what it holds out as too near the label."""
+    return tuple(bundle.card["schema"]) if bundle else schema()
 
 
 def folder_of(bundle: Bundle) -> Path:

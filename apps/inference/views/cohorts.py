@@ -1,5 +1,6 @@
 """The page of a cohort: its patients with their newest answers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -15,8 +16,7 @@ from apps.inference.models import InferenceRun, Prediction
 from apps.inference.views.runs import line_of
 from apps.jobs.models import JobState
 from apps.patients.models import Cohort, Finding, Patient
-from apps.registry.selectors import champion
-from ml.concepts import schema
+from apps.registry.selectors import champion, inputs_of
 from ml.records import Answer
 
 PATIENTS_PER_PAGE = 25
@@ -60,6 +60,7 @@ def cohort(request: SignedInRequest, cohort_id: UUID) -> HttpResponse:
         order = FIRST_ORDER
     page = Paginator(_sorted(cohort, order), PATIENTS_PER_PAGE).get_page(request.GET.get("page"))
     model = champion()
+    inputs = inputs_of(model)
     return render(
         request,
         "inference/cohort.html",
@@ -72,8 +73,8 @@ def cohort(request: SignedInRequest, cohort_id: UUID) -> HttpResponse:
             "run_line": line_of(_newest_run(cohort)),
             "champion": model,
             "base_rate": model.card["base_rate"] if model else None,
-            "schema_size": len(schema()),
-            "rows": _rows(page),
+            "schema_size": len(inputs),
+            "rows": _rows(page, inputs),
             "page": page,
             "page_numbers": page.paginator.get_elided_page_range(page.number),
             "base_query": f"order={order}&" if order != FIRST_ORDER else "",
@@ -104,7 +105,7 @@ def _sorted(cohort: Cohort, order: str) -> QuerySet[Patient]:
     )
 
 
-def _rows(page: "Page[Patient]") -> list[Row]:
+def _rows(page: "Page[Patient]", inputs: Sequence[str]) -> list[Row]:
     """What the page shows of its patients, in a number of queries that does not grow with them."""
     patients = list(page.object_list)
     newest = Prediction.objects.filter(patient__in=patients).newest()
@@ -119,7 +120,7 @@ def _rows(page: "Page[Patient]") -> list[Row]:
         ).newest()
     }
     given = dict(
-        Finding.objects.filter(patient__in=patients, concept__in=schema())
+        Finding.objects.filter(patient__in=patients, concept__in=inputs)
         .order_by()
         .values("patient")
         .annotate(n=Count("concept", distinct=True))
@@ -131,7 +132,7 @@ def _rows(page: "Page[Patient]") -> list[Row]:
             prediction=predictions.get(patient.pk),
             age_years=person.get((patient.pk, AGE)),
             female=person.get((patient.pk, FEMALE)),
-            missing=len(schema()) - given.get(patient.pk, 0),
+            missing=len(inputs) - given.get(patient.pk, 0),
         )
         for patient in patients
     ]

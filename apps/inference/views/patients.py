@@ -15,8 +15,8 @@ from apps.inference.views.pseudo_mris import decode_of
 from apps.inference.views.runs import line_of
 from apps.jobs.models import JobState
 from apps.patients.models import Cohort, Finding, Patient
-from apps.registry.selectors import champion
-from ml.concepts import Concept, dictionary, schema
+from apps.registry.selectors import champion, inputs_of
+from ml.concepts import Concept, dictionary
 
 AGE, FEMALE = "age", "female"
 
@@ -43,7 +43,8 @@ def patient(request: SignedInRequest, patient_id: UUID) -> HttpResponse:
     )
     findings = {f.concept: f for f in Finding.objects.filter(patient=patient).newest()}
     model = champion()
-    given = [concept for concept in schema() if concept in findings]
+    inputs = inputs_of(prediction.run.bundle if prediction else model)
+    given = [concept for concept in inputs if concept in findings]
     return render(
         request,
         "inference/patient.html",
@@ -66,10 +67,10 @@ def patient(request: SignedInRequest, patient_id: UUID) -> HttpResponse:
             "decode": decode_of(_pseudo_mri(prediction)),
             "observed_at": max((f.observed_at for f in findings.values()), default=None),
             "given": len(given),
-            "schema_size": len(schema()),
+            "schema_size": len(inputs),
             "missing": _grouped(
                 (dictionary()[c], None)
-                for c in (prediction.missing if prediction else set(schema()) - set(given))
+                for c in (prediction.missing if prediction else set(inputs) - set(given))
                 if c in dictionary()
             ),
             "findings": _grouped(
