@@ -12,6 +12,7 @@ from apps.inference.models import InferenceRun, Prediction, PseudoMRI
 from apps.jobs.models import JobState
 from apps.patients.models import Cohort, Membership, Patient
 from apps.registry.models import Bundle
+from ml.concepts import schema
 from tests.factories import (
     BundleFactory,
     CohortFactory,
@@ -32,7 +33,7 @@ CARD = {
     "seed": 7,
     "profile": "tiny",
     "spacing_mm": 8.0,
-    "schema": ["age", "female"],
+    "schema": list(schema()),
     "reference": {
         "n": 1175,
         "n_ad": 400,
