@@ -1,1 +1,1 @@
-"""MIRAGE: from a health record, through a knowledge graph, to a surrogate of an MRI (arXiv 2603.02434)."""
+"""MIRAGE (arXiv 2603.02434): from a health record, through a knowledge graph, to a surrogate."""

@@ -246,7 +246,11 @@ class _Stages:
 
 def main() -> int:
     """Run one command; 2 if the input is at fault, with a sentence that says how to go on."""
-    command = tyro.cli(tyro.conf.OmitSubcommandPrefixes[Command], prog="python -m ml")
+    command: Command = tyro.cli(
+        Command,
+        prog="python -m ml",
+        config=(tyro.conf.OmitSubcommandPrefixes,),
+    )
     try:
         command.run()
     except (BundleError, ValueError, OSError) as error:

@@ -32,7 +32,7 @@ class PatientRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """The calibrated probability of Alzheimer's disease with its uncertainty, or the reason why not.
+    """The calibrated probability of Alzheimer's disease with its uncertainty, or why there is none.
 
     Attributes:
         patient: key of the record.

@@ -120,7 +120,7 @@ def read_volume(path: Path, grid: Grid) -> Float32[ndarray, "x y z"]:
         raise OffGridError(
             f"{path.name} has the right number of voxels, but its affine puts voxel (0, 0, 0) "
             f"at ({', '.join(f'{value:g}' for value in affine[:3, 3])}) mm or turns the axes; "
-            f"the grid starts at {ORIGIN_MM} mm with the first axis flipped. Resample it to the grid."
+            f"the grid starts at {ORIGIN_MM} mm with the first axis flipped. Resample it."
         )
     _check_voxels(voxels, path.name)
     return voxels
