@@ -20,7 +20,11 @@ from apps.jobs.selectors import unserved_queues
 from mirage_web import embedded
 from tests.conftest import Workers
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow, pytest.mark.timeout(240, func_only=True)]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.slow,
+    pytest.mark.timeout(240, func_only=True),
+]
 LEASE_S = 2
 QUICK = {"MIRAGE_JOB_LEASE_S": str(LEASE_S), "MIRAGE_SWEEP_EVERY_S": "0.5"}
 READY_S, DONE_S = 60, 90
