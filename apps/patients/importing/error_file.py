@@ -10,9 +10,6 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
-from openpyxl import Workbook
-from openpyxl.cell import WriteOnlyCell
-
 from apps.patients.importing import fhir, opening
 from apps.patients.importing.problems import ERROR, Problem, by_row
 from apps.patients.importing.source import Facts, Format, Shape
@@ -82,14 +79,12 @@ def _text(path: Path, problems: Path, facts: Facts) -> Iterator[bytes]:
 
 
 def _workbook(path: Path, problems: Path, facts: Facts) -> Iterator[bytes]:
+    from openpyxl import Workbook  # noqa: PLC0415 - it loads numpy; only where it is needed
+
     book = Workbook(write_only=True)
     sheet = book.create_sheet(facts.sheet[:31])
     for row in _rows(path, problems, facts):
-        cells = []
-        for text in row:
-            cell = WriteOnlyCell(sheet, value=_number_or_text(text))
-            cells.append(cell)
-        sheet.append(cells)
+        sheet.append([_number_or_text(text) for text in row])
     with tempfile.TemporaryFile() as file:
         book.save(file)
         file.seek(0)

@@ -106,13 +106,19 @@ class ProblemLog:
 
     Args:
         path: where to keep them; a file that is there is replaced. None keeps them in memory.
+        keep: how many at most.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, keep: int = MAX_KEPT) -> None:
         if path is not None:
             path.unlink(missing_ok=True)
             path.touch(mode=0o600)
-        self._database = sqlite3.connect(path or ":memory:", isolation_level=None)
+        self._database = sqlite3.connect(
+            path or ":memory:",
+            isolation_level=None,
+            check_same_thread=False,  # rows may be read in a thread, one at a time
+        )
+        self._keep = keep
         self._database.execute("PRAGMA journal_mode=OFF")
         self._database.execute("PRAGMA synchronous=OFF")
         self._database.execute(
@@ -131,7 +137,7 @@ class ProblemLog:
         """
         self.counts[problem.code, problem.severity] += 1
         self.errors += problem.severity == ERROR
-        if self.counts.total() <= MAX_KEPT:
+        if self.counts.total() <= self._keep:
             self._waiting.append(
                 (
                     problem.row,

@@ -88,7 +88,7 @@ def _check(attempt: Attempt[ImportStep], ehr_import: EhrImport) -> None:
 
 
 def _commit(attempt: Attempt[ImportStep], ehr_import: EhrImport) -> None:
-    log = ProblemLog(None)
+    log = ProblemLog(None, keep=0)  # they are known from the check
     reader = _reader(ehr_import, log)
     with _progress(attempt, reader.tally, ehr_import.rows), transaction.atomic():
         cohort = Cohort.objects.select_for_update().get(pk=ehr_import.cohort_id)

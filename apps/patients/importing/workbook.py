@@ -7,10 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import openpyxl
-from openpyxl.utils.exceptions import InvalidFileException
+from typing import IO, Any
 
 from apps.patients.importing.source import Facts, FileRefusedError, Format
 from ml.data.delimited import MAX_BLANK_LINES
@@ -22,7 +19,6 @@ MAX_COLUMNS = 16_384
 _DECLARATION = re.compile(rb"<!(DOCTYPE|ENTITY)", re.IGNORECASE)
 _BROKEN = "The workbook is damaged or not an .xlsx file. Open it in Excel and save it again."
 _READING_FAILS = (
-    InvalidFileException,
     zipfile.BadZipFile,
     KeyError,
     ValueError,
@@ -124,9 +120,15 @@ def _look_before_opening(path: Path) -> None:
         raise FileRefusedError("file_type", _BROKEN) from error
 
 
+def _load(file: IO[bytes]) -> Any:
+    import openpyxl  # noqa: PLC0415 - it loads numpy, which a web process is to do without
+
+    return openpyxl.load_workbook(file, read_only=True)
+
+
 def _sheets(path: Path) -> tuple[list[str], list[str]]:
     try:
-        with path.open("rb") as file, closing(openpyxl.load_workbook(file, read_only=True)) as book:
+        with path.open("rb") as file, closing(_load(file)) as book:
             shown = [s.title for s in book.worksheets if s.sheet_state == "visible"]
             hidden = [s.title for s in book.worksheets if s.sheet_state != "visible"]
     except _READING_FAILS as error:
@@ -138,7 +140,7 @@ def _rows(path: Path, sheet: str) -> Iterator[tuple[int, list[str]]]:
     """Number and cells of each row that is not blank."""
     blank = 0
     try:
-        with path.open("rb") as file, closing(openpyxl.load_workbook(file, read_only=True)) as book:
+        with path.open("rb") as file, closing(_load(file)) as book:
             page = book[sheet]
             page.reset_dimensions()
             for number, row in enumerate(page.iter_rows(), start=1):

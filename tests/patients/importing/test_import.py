@@ -260,3 +260,10 @@ def test_more_rows_than_a_batch_holds_are_stored_whole(importer, monkeypatch):
 
     assert (done.patients_new, done.findings) == (500, 1000)
     assert Patient.objects.get(number=500).pseudonym == "P-0500"
+
+
+def test_thousands_of_problems_do_not_keep_the_other_rows_out(importer):
+    rows = "".join(f"p{n},{'900' if n % 2 else '70'},210\n" for n in range(12_000))
+    done = importer.through("patient,age,SBP\n" + rows, leave_out=True)
+
+    assert (done.patients_new, done.rows_refused) == (6_000, 6_000)
