@@ -84,7 +84,7 @@ def grid(spacing_mm: float) -> Grid:
         UnknownSpacingError: the spacing is not 1, 2, 4 or 8 mm.
 
     Example:
-        >>> grid(2).shape, grid(4).shape
+        >>> grid(2.0).shape, grid(4.0).shape
         ((91, 109, 91), (46, 55, 46))
     """
     if spacing_mm not in SPACINGS_MM:
