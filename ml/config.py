@@ -150,7 +150,9 @@ class DistillConfig:
         blends: shares of the whitening-colouring to choose from, out of fold.
         adapter_width: hidden units of the adapter.
         steps: optimiser steps.
-        learning_rate, weight_decay: of AdamW.
+        learning_rate: of AdamW; ten times as much and adapter and head learn the training people
+            by heart (out-of-fold AUC .72 for .79 on 300 phantoms).
+        weight_decay: penalty of the head's squared weights.
         classification: lambda_cls of Eq. 6.
         latent: weight of the distance to the patient's own latent, beside the paper's terms.
         decode_every: one step in so many decodes a batch for L_rec; the others see latents only.
@@ -161,7 +163,7 @@ class DistillConfig:
     blends: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0)
     adapter_width: int = 32
     steps: int = 150
-    learning_rate: float = 1e-3
+    learning_rate: float = 1e-4
     weight_decay: float = 1e-1
     classification: float = 1.0
     latent: float = 0.1
