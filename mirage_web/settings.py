@@ -224,5 +224,12 @@ LOGGING = {
     "formatters": {"plain": {"()": "mirage_web.logs.Formatter"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["console"], "level": "INFO"},
-    "loggers": {"django": {"handlers": [], "level": "INFO", "propagate": True}},
+    "loggers": {
+        "django": {"handlers": [], "level": "INFO", "propagate": True},
+        # One line a message would be 100,000 a day for the sweep alone.
+        **{
+            f"celery.{name}": {"level": "WARNING"}
+            for name in ("beat", "app.trace", "worker.strategy")
+        },
+    },
 }
