@@ -186,6 +186,8 @@ def _build(kind: type[Any], entries: Mapping[str, Any]) -> Any:
     hints = get_type_hints(kind)
     values: dict[str, Any] = {}
     for each in fields(kind):
+        if each.name not in entries:
+            continue  # a setting that is younger than the bundle: its default is what was done
         value = entries[each.name]
         if is_dataclass(hints[each.name]):
             value = _build(hints[each.name], value)

@@ -1,3 +1,4 @@
+import json
 import shutil
 import subprocess
 import sys
@@ -178,3 +179,11 @@ def test_a_bundle_of_another_shape_is_refused(bundle_folder, tmp_path):
     (copy / "card.json").write_text(text.replace('"width": 32', '"width": 48'))
     with pytest.raises(BundleError, match="does not fit this version"):
         Predictor.load(copy)
+
+
+def test_a_bundle_older_than_a_setting_still_loads(bundle_folder, tmp_path):
+    copy = shutil.copytree(bundle_folder, tmp_path / "bundle")
+    entries = json.loads((copy / "card.json").read_text())
+    del entries["training"]["settings"]["pretrain"]["max_scans"]
+    (copy / "card.json").write_text(json.dumps(entries))
+    assert Predictor.load(copy).predict([]) == []
