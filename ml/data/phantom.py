@@ -270,8 +270,7 @@ def make_phantom_cohort(
 
     Raises:
         CohortError: the folder holds a cohort already.
-        UnknownSpacingError: no such grid.
-        ValueError: no patients.
+        UnknownSpacingError, ValueError: no such grid, or no patients.
     """
     if patients < 1:
         raise ValueError(f"A cohort of {patients} patients cannot be made; ask for at least 1.")

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from time import perf_counter
 from typing import Any, cast
 
 import torch
@@ -37,6 +36,7 @@ from ml.training.evaluate import evaluate, youden_threshold
 from ml.training.people import TrainingPeople
 from ml.training.pretrain_unet import encode, encode_with_skips, pretrain_unet
 from ml.training.propagate import Propagated, propagate
+from ml.training.stage_watch import StageWatch
 from ml.unet import UNet3D
 from ml.whitening import effective_rank
 
@@ -92,7 +92,7 @@ def train(
     """
     settings = PROFILES[profile] if isinstance(profile, str) else profile
     report = progress or _silent
-    watch = _Watch()
+    watch = StageWatch()
     cohort = Cohort.load(cohort_folder)
     parts = _split(cohort, seed)
     unet, people, scaler = _autoencoder(cohort, parts, settings, seed, report)
@@ -391,16 +391,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-class _Watch:
-    """Seconds of each stage."""
-
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self._last = perf_counter()
-
-    def lap(self, stage: str) -> None:
-        now = perf_counter()
-        self.laps[stage] = round(now - self._last, 1)
-        self._last = now
