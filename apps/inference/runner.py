@@ -17,6 +17,7 @@ from apps.inference.models import InferenceRun, Prediction, PseudoMRI
 from apps.jobs.attempt import Attempt, carry_out
 from apps.patients.models import Patient
 from apps.patients.selectors import records_of
+from apps.registry.selectors import inputs_of
 from ml import records
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def _score(attempt: Attempt[InferenceRun]) -> None:
     """
     run = attempt.job()
     while patients := list(_due(run).values_list("pk", flat=True)[:PATIENTS_AT_ONCE]):
-        known = records_of(patients, as_known_at=run.requested_at)
+        known = records_of(patients, concepts=inputs_of(run.bundle), as_known_at=run.requested_at)
         predicted = engine.predict(bundle=run.bundle, records=list(known.values()))
         with attempt.writing() as held:
             Prediction.objects.bulk_create(
@@ -85,7 +86,11 @@ def _decode(attempt: Attempt[PseudoMRI]) -> None:
     """Decode into a file of this attempt's own, then name it in the row: no row without a file."""
     job = attempt.job()
     prediction = job.prediction
-    known = records_of([prediction.patient_id], as_known_at=prediction.run.requested_at)
+    known = records_of(
+        [prediction.patient_id],
+        concepts=inputs_of(prediction.run.bundle),
+        as_known_at=prediction.run.requested_at,
+    )
     folder = Path(settings.MEDIA_ROOT) / "pseudo_mri"
     path = folder / f"{job.pk}-{attempt.number}.nii"
     with _removed_unless_recorded(path):

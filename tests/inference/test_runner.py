@@ -221,7 +221,9 @@ def test_the_answers_carry_what_the_model_said(bundle, people):
     cohort = people(5)
     run = run_all(cohort)
     known = records_of(
-        list(cohort.patients.values_list("pk", flat=True)), as_known_at=run.requested_at
+        list(cohort.patients.values_list("pk", flat=True)),
+        concepts=selectors.inputs_of(bundle),
+        as_known_at=run.requested_at,
     )
     said = Predictor.load(selectors.folder_of(bundle)).predict(list(known.values()))
 
@@ -250,3 +252,21 @@ def _another_version(folder, tmp_path, version="0.2"):
     bundle = registry.register_bundle(folder=copy, now=timezone.now())
     registry.deploy(bundle=bundle, deployed_by=None, now=timezone.now(), reason="A newer one.")
     return bundle
+
+
+def test_a_finding_that_the_model_does_not_read_changes_no_answer(bundle, people):
+    cohort = people(3)
+    before = run_all(cohort)
+    finding = cohort.patients.first().findings.first()
+    for concept in ("icd10:I10", "mmse"):
+        finding.pk, finding.concept, finding.value = None, concept, 1.0
+        finding.save(force_insert=True)
+
+    after = run_all(cohort)
+
+    assert after.state == "succeeded"
+    told = [
+        list(run.predictions.order_by("patient").values_list("probability", "answer"))
+        for run in (before, after)
+    ]
+    assert told[0] == told[1]

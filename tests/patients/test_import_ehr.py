@@ -90,8 +90,11 @@ def test_what_was_known_at_a_time_can_be_read_later(upload):
     upload(b"patient,age\nann,72\n", now=NOW + timedelta(days=30))
     ann = Patient.objects.get(number=1).pk
 
-    assert records_of([ann], as_known_at=NOW)[ann].values["age"] == 71
-    assert records_of([ann], as_known_at=NOW + timedelta(days=31))[ann].values["age"] == 72
+    assert records_of([ann], concepts=["age"], as_known_at=NOW)[ann].values["age"] == 71
+    assert (
+        records_of([ann], concepts=["age"], as_known_at=NOW + timedelta(days=31))[ann].values["age"]
+        == 72
+    )
 
 
 def test_one_bad_cell_keeps_the_whole_file_out_and_is_named(upload):
