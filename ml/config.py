@@ -146,7 +146,7 @@ class DistillConfig:
     """Alignment, adapter and the joint objective (`ml.training.distill`).
 
     Attributes:
-        folds: parts of the training people; the model has one member for each, trained without it.
+        folds: parts of the training people, at least 3; each has a member that never saw it.
         blends: shares of the whitening-colouring to choose from, out of fold.
         adapter_width: hidden units of the adapter.
         steps: optimiser steps.

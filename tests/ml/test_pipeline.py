@@ -18,11 +18,11 @@ QUICK = replace(
     TINY,
     pretrain=replace(TINY.pretrain, epochs=2),
     propagate=replace(TINY.propagate, steps=4, decode_steps=1),
-    distill=replace(TINY.distill, folds=2, steps=4, decode_every=2, blends=(0.0, 0.5)),
+    distill=replace(TINY.distill, folds=3, steps=4, decode_every=2, blends=(0.0, 0.5)),
 )
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
