@@ -52,7 +52,10 @@ def test_an_impossible_prediction_is_refused(impossible):
 
 @pytest.mark.parametrize("answer", ["outside", "too_few"])
 def test_an_answer_without_a_number_is_kept_without_one(answer):
-    PredictionFactory(answer=answer, probability=None, low=None, high=None)
+    kept = PredictionFactory(answer=answer, probability=None, low=None, high=None)
+
+    kept.refresh_from_db()
+    assert (kept.answer, kept.probability) == (answer, None)
 
 
 @pytest.mark.parametrize("lacking", [{"file": ""}, {"sha256": ""}, {"bytes": None}, {"bytes": 0}])

@@ -135,7 +135,8 @@ def test_a_command_uses_the_servers_of_a_running_demo_and_leaves_them(owner, tmp
     with embedded.running(tmp_path, owner="command"), connect(tmp_path):
         pass
 
-    connect(tmp_path).close()
+    with connect(tmp_path) as database:
+        assert database.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_a_second_demo_on_the_same_folder_is_refused_with_the_way_out(owner, tmp_path):
