@@ -1,9 +1,9 @@
 from django.urls import path
 
-from apps.patients import views
+from apps.patients.views import cohorts
 
 app_name = "patients"
 urlpatterns = [
-    path("", views.cohorts, name="cohorts"),
-    path("cohorts/new/", views.create_cohort, name="create-cohort"),
+    path("", cohorts.cohorts, name="cohorts"),
+    path("cohorts/new/", cohorts.create_cohort, name="create-cohort"),
 ]

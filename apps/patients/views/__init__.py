@@ -1,0 +1,1 @@
+"""Pages of cohorts, patients and imports: one module a subject."""
