@@ -33,10 +33,20 @@ def describe_icd10(code: str) -> str:
     >>> describe_icd10("I10")
     'Essential (primary) hypertension'
     """
+    listed = listed_icd10(code)
+    return _descriptions()[listed] if listed else ""
+
+
+def listed_icd10(code: str) -> str | None:
+    """The code itself if the tabular list has it, else the one that it extends.
+
+    >>> listed_icd10("I63.9"), listed_icd10("S06.0X0A"), listed_icd10("Q")
+    ('I63.9', 'S06.0X0', None)
+    """
     names = _descriptions()
     while code and code not in names:
         code = code[:-1].rstrip(".X")
-    return names.get(code, "")
+    return code or None
 
 
 def concept_of_icd10(code: str) -> str | None:
@@ -70,9 +80,14 @@ def _codes() -> frozenset[str]:
 
 @cache
 def _descriptions() -> dict[str, str]:
-    [path] = _folder().glob("icd10c-tabular-*.xml")
-    found = _ENTRY.findall(path.read_text(encoding="utf-8"))
+    found = _ENTRY.findall(tabular_file().read_text(encoding="utf-8"))
     return {code: unescape(text).strip() for code, text in found}
+
+
+def tabular_file() -> Path:
+    """The tabular list: every code under its category, block and chapter, in XML."""
+    [path] = _folder().glob("icd10c-tabular-*.xml")
+    return path
 
 
 def _folder() -> Path:

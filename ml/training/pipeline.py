@@ -27,7 +27,7 @@ from ml.config import PROFILES, Profile
 from ml.data.cohort import Cohort, CohortError, split_by_person, split_hash
 from ml.data.mri import brain_mask, grid, template
 from ml.graph_encoder import ConceptGraph
-from ml.knowledge_graph import read_hpo
+from ml.knowledge_sources.hpo import read_hpo
 from ml.mirage import Member, Mirage, PseudoMRIDecoder
 from ml.patient_graph import FindingScaler, graph_with_dictionary
 from ml.skip_bank import SkipBank, choose_donors

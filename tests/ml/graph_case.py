@@ -10,7 +10,7 @@ from ml.concepts import dictionary, schema
 from ml.config import GraphConfig
 from ml.data.phantom_ehr import sample_ehr
 from ml.graph_encoder import ConceptGraph, GraphEncoder
-from ml.knowledge_graph import read_hpo
+from ml.knowledge_sources.hpo import read_hpo
 from ml.patient_graph import FindingScaler, graph_with_dictionary
 from ml.records import PatientRecord
 

@@ -9,8 +9,8 @@ from ml.knowledge_graph import (
     KnowledgeGraph,
     KnowledgeGraphError,
     Node,
-    read_hpo,
 )
+from ml.knowledge_sources.hpo import read_hpo
 
 
 @pytest.fixture(scope="module")
