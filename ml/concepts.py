@@ -23,6 +23,7 @@ class Kind(StrEnum):
     ORDINAL = "ordinal"
     CATEGORICAL = "categorical"
     CONTINUOUS = "continuous"
+    PRESENCE = "presence"  # recorded (1) or not; nobody records that a code is absent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

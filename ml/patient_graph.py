@@ -1,16 +1,17 @@
 """Patients on the knowledge graph: which findings tie whom to which concept, on what scale."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from ml.concept_linking import Embed, Link, link_concepts
-from ml.concepts import Concept, Kind
+from ml.concepts import Concept, Kind, dictionary
 from ml.knowledge_graph import KnowledgeGraph, Node
 from ml.records import PatientRecord
 
@@ -86,6 +87,14 @@ class Findings:
         score = self.value[..., 0] * self.observed
         return table.scatter_add(1, self.column, score)
 
+    def sparse(self, columns: int) -> csr_array:
+        """The same table where most of it is 0: thousands of columns, tens of findings each."""
+        count = self.observed.sum(1).numpy()
+        score = self.value[..., 0][self.observed].double().numpy()
+        column = self.column[self.observed].numpy()
+        start = np.concatenate([[0], np.cumsum(count)])
+        return csr_array((score, column, start), shape=(len(self), columns))
+
     def edges(
         self,
     ) -> tuple[Int[Tensor, " edges"], Int[Tensor, " edges"], Float[Tensor, "edges 2"]]:
@@ -129,93 +138,122 @@ class FindingScaler(nn.Module):
         self.register_buffer("seen", torch.zeros(width))
         self.register_buffer("lowest", torch.zeros(width))
         self.register_buffer("highest", torch.zeros(width))
-        self._known = {concept.id: concept for concept in self.concepts}
-        places = {concept.id: place for place, concept in enumerate(self.concepts)}
-        self._source = np.array([places[column.concept] for column in self.columns])
+        read = {concept.id: place for place, concept in enumerate(self.concepts)}
+        self._limits = {
+            name: (concept.low, concept.high, read.get(name, -1))
+            for name, concept in {**dictionary(), **{c.id: c for c in self.concepts}}.items()
+        }
+        self._width = np.array(
+            [len(c.levels) if c.kind is Kind.CATEGORICAL else 1 for c in self.concepts], dtype=int
+        )
+        self._first = np.cumsum(self._width) - self._width
         self._level = np.array(
             [math.nan if column.level is None else column.level for column in self.columns]
         )
-        self._binary = np.array(
-            [
-                self._known[column.concept].kind in (Kind.BINARY, Kind.CATEGORICAL)
-                for column in self.columns
-            ]
-        )
+        kinds = np.repeat([concept.kind for concept in self.concepts], self._width)
+        self._binary = np.isin(kinds, [Kind.BINARY, Kind.CATEGORICAL])
+        self._presence = kinds == Kind.PRESENCE
 
     def fit(self, records: Sequence[PatientRecord]) -> "FindingScaler":
         """Take mean, spread and range of each column from the training people.
 
         A column that nobody in training has, or in which all are equal, carries nothing that could
-        have been learned: its findings make no edges later.
+        have been learned: its findings make no edges later. A column of presence is 1 wherever it
+        is recorded; what it says lies in who has it, so it stays as it is.
 
         Raises:
             RecordError: a record holds an invalid value.
         """
-        table = self._table(records)
-        for place, column in enumerate(table.T):
-            values = column[~np.isnan(column)]
-            self.seen[place] = float(len(values))
-            if len(values) < 2 or values.min() == values.max():
-                self.seen[place] = 0.0
-                continue
-            self.mean[place] = float(values.mean())
-            self.spread[place] = float(values.std())
-            self.lowest[place] = float(values.min())
-            self.highest[place] = float(values.max())
+        _, column, value = self._observations(records)
+        width = len(self.columns)
+        seen = np.bincount(column, minlength=width)
+        people = np.maximum(seen, 1)
+        mean = np.bincount(column, value, width) / people
+        spread = np.sqrt(np.bincount(column, (value - mean[column]) ** 2, width) / people)
+        lowest, highest = np.full(width, np.inf), np.full(width, -np.inf)
+        np.minimum.at(lowest, column, value)
+        np.maximum.at(highest, column, value)
+        varies = (seen >= 2) & (lowest < highest)
+        for buffer, figures, default in (
+            (self.mean, mean, 0.0),
+            (self.spread, spread, 1.0),
+            (self.lowest, lowest, 0.0),
+            (self.highest, highest, 0.0),
+        ):
+            buffer.copy_(torch.from_numpy(np.where(varies, figures, default)))
+        self.seen.copy_(torch.from_numpy(np.where(varies | self._presence, seen, 0)))
         return self
 
     def encode(self, records: Sequence[PatientRecord]) -> Findings:
         """The findings of some patients, each computed from its own record alone.
 
+        Memory and time grow with the findings that were observed, not with the columns.
+
         Raises:
             RecordError: a record holds an unknown concept, NaN, infinity, or a value outside the
                 plausible range of its concept.
         """
-        table = self._table(records)
-        presence = np.where(self._binary[None], np.nan_to_num(table), 1.0)
-        score = (table - self.mean.numpy()) / self.spread.numpy()
-        observed = ~np.isnan(table) & (self.seen.numpy() > 0)
-        most = max(1, int(observed.sum(1).max(initial=0)))
-        order = np.argsort(~observed, axis=1, kind="stable")[:, :most]
-        taken = np.take_along_axis(observed, order, 1)
-        value = np.stack([np.clip(score, -CLIP, CLIP), presence], axis=-1)
-        value = np.take_along_axis(value, order[..., None], 1)
-        value = np.where(taken[..., None], value, 0.0)
+        row, column, value = self._observations(records)
+        learned = self.seen.numpy()[column] > 0
+        row, column, value = row[learned], column[learned], value[learned]
+        score = (value - self.mean.numpy()[column]) / self.spread.numpy()[column]
+        presence = np.where(self._binary[column], value, 1.0)
+        count = np.bincount(row, minlength=len(records))
+        place = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+        shape = (len(records), max(1, int(count.max(initial=0))))
+        columns = np.zeros(shape, dtype=np.int64)
+        values = np.zeros((*shape, VALUE_WIDTH), dtype=np.float32)
+        columns[row, place] = column
+        values[row, place, 0] = np.clip(score, -CLIP, CLIP)
+        values[row, place, 1] = presence
+        observed = np.arange(shape[1]) < count[:, None]
         return Findings(
-            torch.from_numpy(np.where(taken, order, 0)),
-            torch.from_numpy(value.astype(np.float32)),
-            torch.from_numpy(taken),
+            torch.from_numpy(columns), torch.from_numpy(values), torch.from_numpy(observed)
         )
 
-    def _table(self, records: Sequence[PatientRecord]) -> Float[np.ndarray, "patients columns"]:
-        self._check(records)
-        wide = np.array(
-            [[record.values.get(each, math.nan) for each in self._known] for record in records],
-            dtype=np.float64,
-        ).reshape(len(records), len(self.concepts))
-        table = wide[:, self._source]
-        is_level = ~np.isnan(self._level)
-        levels = np.where(np.isnan(table), math.nan, table == self._level)
-        return np.where(is_level[None], levels, table)
-
-    def _check(self, records: Sequence[PatientRecord]) -> None:
-        from ml.concepts import dictionary
-
-        known: Mapping[str, Concept] = {**dictionary(), **self._known}
-        for number, record in enumerate(records, start=1):
+    def _observations(
+        self, records: Sequence[PatientRecord]
+    ) -> tuple[Int[np.ndarray, " seen"], Int[np.ndarray, " seen"], Float[np.ndarray, " seen"]]:
+        """Row, column and value of what was observed, row by row and column by column."""
+        rows: list[int] = []
+        places: list[int] = []
+        numbers: list[float] = []
+        for row, record in enumerate(records):
             for name, value in record.values.items():
-                concept = known.get(name)
-                if concept is None:
-                    raise RecordError(
-                        f"Record {number} holds `{name[:40]}`, which is no concept of "
-                        "ml/concepts.toml. Leave it out or use the concept's identifier."
-                    )
-                if not concept.low <= value <= concept.high:
-                    raise RecordError(
-                        f"Record {number}: {concept.label} must lie between {concept.low:g} and "
-                        f"{concept.high:g} {concept.unit}".rstrip()
-                        + ". Correct the value or leave it out."
-                    )
+                low, high, place = self._limits.get(name, _UNKNOWN)
+                if not low <= value <= high:
+                    raise self._refusal(row, name)
+                if place >= 0:
+                    rows.append(row)
+                    places.append(place)
+                    numbers.append(value)
+        concept = np.array(places, dtype=np.int64)
+        width = self._width[concept]
+        finding = np.repeat(np.arange(len(concept)), width)
+        level = np.arange(len(finding)) - np.repeat(np.cumsum(width) - width, width)
+        column = self._first[concept][finding] + level
+        value_ = np.array(numbers, dtype=np.float64)[finding]
+        level_of = self._level[column]
+        value_ = np.where(np.isnan(level_of), value_, value_ == level_of)
+        row_ = np.array(rows, dtype=np.int64)[finding]
+        order = np.lexsort((column, row_))
+        return row_[order], column[order], value_[order]
+
+    def _refusal(self, row: int, name: str) -> RecordError:
+        concept = next((c for c in self.concepts if c.id == name), dictionary().get(name))
+        if concept is None:
+            return RecordError(
+                f"Record {row + 1} holds `{name[:40]}`, which is no concept of "
+                "ml/concepts.toml. Leave it out or use the concept's identifier."
+            )
+        return RecordError(
+            f"Record {row + 1}: {concept.label} must lie between {concept.low:g} and "
+            f"{concept.high:g} {concept.unit}".rstrip()
+            + ". Correct the value or leave it out."
+        )
+
+
+_UNKNOWN = (math.inf, -math.inf, -1)  # no value lies between these
 
 
 def graph_with_dictionary(

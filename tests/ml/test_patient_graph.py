@@ -114,3 +114,44 @@ def test_every_column_has_its_node_and_every_concept_reaches_its_phenotype():
 def test_what_is_nearly_the_diagnosis_is_not_read():
     assert all(not concept.label_proximal for concept in model_concepts())
     assert len(model_concepts()) == 82
+
+
+def code(name):
+    return Concept(
+        id=name, label=name, group="codes", kind=Kind.PRESENCE, low=1.0, high=1.0, source="test"
+    )
+
+
+def test_a_code_that_is_there_is_an_edge_although_it_has_one_value_only():
+    codes = [code("icd10cm:I10"), code("icd10cm:I63.9"), code("icd10cm:W19")]
+    people = [record(**{"icd10cm:I10": 1}), record(**{"icd10cm:I63.9": 1}), record()]
+    scaler = FindingScaler(codes).fit(people)
+    findings = scaler.encode([record(**{"icd10cm:I63.9": 1, "icd10cm:W19": 1}), record()])
+    assert findings.observed.sum(1).tolist() == [1, 0]
+    assert findings.column[0, 0] == 1
+    assert findings.value[0, 0].tolist() == [1.0, 1.0]
+    with pytest.raises(RecordError, match=r"icd10cm:I10 must lie between 1 and 1"):
+        scaler.encode([record(**{"icd10cm:I10": 0})])
+
+
+def test_the_order_of_a_record_changes_nothing(scaler):
+    first = scaler.encode([record(age=65, female=1, hypertension=0)])
+    second = scaler.encode([record(hypertension=0, female=1, age=65)])
+    assert torch.equal(first.column, second.column)
+    assert torch.equal(first.value, second.value)
+
+
+def test_thousands_of_columns_cost_what_was_observed():
+    codes = [code(f"code:{number}") for number in range(5_000)]
+    people = [
+        record(**{f"code:{(number * 7 + k) % 5_000}": 1 for k in range(30)})
+        for number in range(2_000)
+    ]
+    scaler = FindingScaler(codes).fit(people)
+    findings = scaler.encode(people)
+    assert findings.value.shape == (2_000, 30, 2)
+    table = findings.sparse(5_000)
+    assert table.nnz == 60_000
+    assert table[:20].toarray() == pytest.approx(
+        findings.rows(torch.arange(20)).dense(5_000).numpy()
+    )
