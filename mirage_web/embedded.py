@@ -141,6 +141,7 @@ class Postgres:
             "unix_socket_directories": str(self._sockets),
             "unix_socket_permissions": "0700",
             "shared_buffers": "64MB",
+            "max_wal_size": "2GB",  # an import of 8 million findings writes 2 GB and is not held up
             "max_connections": "60",
             "timezone": "UTC",
             # A failing statement must not bring its values into the log.

@@ -101,6 +101,8 @@ class TableReader:
                 for concept in filter(None, (column.concept, column.own)):
                     cells = Cells(column, concept, unit=column.unit, decimal_comma=decimal_comma)
                     self._inputs.append((place, cells))
+        # In the order of the table's key, so that new findings go to the end of its index.
+        self._inputs.sort(key=lambda entry: entry[1].concept.id)
         self._places = [place for place, _ in self._inputs]
         self._compared = [
             (i, cells.concept.id)
@@ -296,7 +298,7 @@ class TableReader:
         self, cells: Sequence[str], found: Sequence[bytes | Refusal], person: str
     ) -> None:
         told = set()
-        for (place, _), each in zip(self._inputs, found, strict=True):
+        for place, each in sorted(zip(self._places, found, strict=True), key=itemgetter(0)):
             if isinstance(each, Refusal) and place not in told:
                 told.add(place)
                 text = cells[place].strip()
