@@ -74,7 +74,7 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
 
     def newest(self) -> "PredictionQuerySet":
         """For each patient the prediction made last."""
-        return self.order_by("patient_id", "-created_at", "-pk").distinct("patient_id")
+        return self.filter(is_newest=True)
 
 
 class Prediction(models.Model):
@@ -99,11 +99,19 @@ class Prediction(models.Model):
     missing = models.JSONField(default=list, help_text="Concepts that the record lacked.")
     reasons = models.JSONField(default=list, help_text="Why there is no probability, as sentences.")
     created_at = models.DateTimeField()
+    is_newest = models.BooleanField(
+        default=False, editable=False, help_text="Of its patient; kept by triggers."
+    )
 
     objects = PredictionQuerySet.as_manager()
 
     class Meta:
         constraints = [
+            models.UniqueConstraint(
+                fields=["patient"],
+                condition=Q(is_newest=True),
+                name="one_newest_prediction_per_patient",
+            ),
             models.UniqueConstraint(fields=["run", "patient"], name="one_prediction_per_run"),
             models.CheckConstraint(
                 condition=Q(  # isnull too: SQL lets NULL through a CHECK

@@ -7,3 +7,9 @@ class PatientsConfig(AppConfig):
     name = "apps.patients"
     label = "patients"
     verbose_name = "Patients"
+
+    def ready(self) -> None:
+        from apps.patients import dependents, leftovers  # noqa: PLC0415 - they need the models
+
+        dependents.register(dependents.FindingsAndImports())
+        dependents.register_search(leftovers.of_imports)

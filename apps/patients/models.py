@@ -4,6 +4,7 @@ import uuid
 from typing import ClassVar
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.urls import reverse
@@ -25,6 +26,11 @@ class CohortQuerySet(models.QuerySet["Cohort"]):
         """Cohorts in which the user may upload, run and cancel."""
         editing = Membership.objects.filter(user=user, role__in=Membership.EDITING_ROLES)
         return self.filter(pk__in=editing.values("cohort"), archived_at=None)
+
+    def owned_by(self, user: User) -> "CohortQuerySet":
+        """Cohorts whose members, name and existence the user decides on, archived ones too."""
+        owning = Membership.objects.filter(user=user, role=Membership.Role.OWNER)
+        return self.filter(pk__in=owning.values("cohort"))
 
 
 class Cohort(models.Model):
@@ -57,8 +63,15 @@ class Cohort(models.Model):
         return reverse("inference:cohort", args=[self.pk])
 
 
+class MembershipQuerySet(models.QuerySet["Membership"]):
+    """Chainable questions about memberships."""
+
+    def visible_to(self, user: User) -> "MembershipQuerySet":
+        return self.filter(cohort__in=Cohort.objects.visible_to(user))
+
+
 class Membership(models.Model):
-    """What one user may do in one cohort."""
+    """What one user may do in one cohort. A cohort that exists has an owner (migration 0005)."""
 
     class Role(models.TextChoices):
         OWNER = "owner", "Owner"
@@ -72,6 +85,8 @@ class Membership(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships"
     )
     role = models.CharField(max_length=9, choices=Role.choices)
+
+    objects = MembershipQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -102,6 +117,15 @@ class Patient(models.Model):
     pseudonym = models.CharField(max_length=12)
     identifier_hash = models.CharField(max_length=64)
     created_at = models.DateTimeField()
+    # What lists filter by, kept by triggers on the findings (migration 0005).
+    age_years = models.FloatField(null=True, editable=False, help_text="Newest finding of age.")
+    female = models.FloatField(null=True, editable=False, help_text="Newest finding of sex.")
+    recorded_ats = ArrayField(
+        models.DateTimeField(),
+        db_default=[],
+        editable=False,
+        help_text="When findings were stored, one moment for each import, newest first.",
+    )
 
     objects = PatientQuerySet.as_manager()
 
