@@ -65,7 +65,7 @@ class ValueAttention(nn.Module):
 
     def per_head(self, x: Float[Tensor, "*edges width"]) -> Float[Tensor, "*edges heads part"]:
         """The width, shared out among the heads."""
-        return x.reshape(*x.shape[:-1], self.heads, -1)
+        return x.reshape(*x.shape[:-1], self.heads, x.shape[-1] // self.heads)
 
     def receive(
         self,
