@@ -151,11 +151,7 @@ class KnowledgeGraph:
     @cached_property
     def version(self) -> str:
         """SHA-256 of nodes and edges: equal graphs have equal versions."""
-        digest = hashlib.sha256(nodes_as_json(self.nodes))
-        digest.update(json.dumps(self.relations).encode())
-        for column in (self.table.source, self.table.relation, self.table.target):
-            digest.update(np.ascontiguousarray(column).data)
-        return digest.hexdigest()
+        return content_hash(nodes_as_json(self.nodes), self.table)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Nodes of each kind and edges of each relation."""
@@ -271,6 +267,15 @@ def nodes_as_json(nodes: Sequence[Node]) -> bytes:
     """One line a node: identifier, kind, name, synonyms, codes."""
     lines = [json.dumps([n.id, n.kind, n.name, n.synonyms, n.codes]) for n in nodes]
     return "\n".join(lines).encode()
+
+
+def content_hash(nodes: bytes, table: EdgeTable) -> str:
+    """SHA-256 of nodes as lines of JSON and of the columns of a tidy table."""
+    digest = hashlib.sha256(nodes)
+    digest.update(json.dumps(table.relations).encode())
+    for column in (table.source, table.relation, table.target):
+        digest.update(np.ascontiguousarray(column).data)
+    return digest.hexdigest()
 
 
 def _table(edges: Iterable[Edge], position: Mapping[str, int]) -> EdgeTable:
