@@ -86,8 +86,7 @@ class FhirFile:
         return reference.rpartition("/")[2] or None
 
     def _bundle_entries(self) -> Iterator[Entry | Problem]:
-        bundle = _load_bundle(self.path)
-        for number, entry in enumerate(bundle["entry"], start=1):
+        for number, entry in enumerate(_bundle_entries(self.path), start=1):
             yield _entry(number, entry.get("resource"), entry.get("fullUrl"), entry)
 
     def _lines(self) -> Iterator[Entry | Problem]:
@@ -150,6 +149,16 @@ def _meet(file: FhirFile, entry: Entry) -> None:
         return
 
 
+def look_at(path: Path) -> None:
+    """Read a Bundle through without keeping anything.
+
+    Raises:
+        FileRefusedError: it is no Bundle, or no JSON as the standard has it.
+    """
+    for _ in _bundle_entries(path):
+        pass
+
+
 def operation_outcome(problems: list[Problem]) -> dict[str, Any]:
     """What FHIR calls an answer that says what was wrong with which entry."""
     return {
@@ -167,26 +176,36 @@ def operation_outcome(problems: list[Problem]) -> dict[str, Any]:
     }
 
 
-def _load_bundle(path: Path) -> dict[str, Any]:
+def _bundle_entries(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects in a Bundle's entry, one after the other; what is no Bundle is known at its end.
+
+    Raises:
+        FileRefusedError: it is no Bundle, or too large.
+    """
     if path.stat().st_size > MAX_BUNDLE_BYTES:
         raise FileRefusedError(
             "file_too_large",
             f"A Bundle may have at most {MAX_BUNDLE_BYTES // 10**6} MB. Export it as NDJSON, which "
             "is read line by line.",
         )
-    bundle = strict_json.loads(path.read_bytes())
-    if not isinstance(bundle, dict) or bundle.get("resourceType") != "Bundle":
+    kind, entries = None, 0
+    for key, value in strict_json.members(path.read_bytes(), "entry"):
+        if key == "resourceType":
+            kind = value
+        elif key == "entry":
+            entries += 1
+            if not isinstance(value, dict):
+                raise FileRefusedError("malformed", "The Bundle's entry is no list of objects.")
+            if entries > MAX_ENTRIES:
+                raise FileRefusedError(
+                    "too_many_rows",
+                    f"The Bundle has more than {MAX_ENTRIES:,} entries. Use NDJSON.",
+                )
+            yield value
+    if kind != "Bundle":
         raise FileRefusedError(
             "file_type", "This JSON is no FHIR Bundle: its resourceType is not Bundle."
         )
-    entries = bundle.get("entry", [])
-    if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
-        raise FileRefusedError("malformed", "The Bundle's entry is no list of objects.")
-    if len(entries) > MAX_ENTRIES:
-        raise FileRefusedError(
-            "too_many_rows", f"The Bundle has more than {MAX_ENTRIES:,} entries. Use NDJSON."
-        )
-    return {"entry": entries}
 
 
 def _entry(

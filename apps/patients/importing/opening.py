@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from apps.patients.importing import door, fhir, observing, workbook
+from apps.patients.importing import door, fhir, observing, workbook, workbook_parts
 from apps.patients.importing.delimited import open_text
 from apps.patients.importing.exports import export_of
 from apps.patients.importing.matching import Seen, match_table
@@ -83,6 +83,24 @@ def analyse(path: Path, *, sheet: str = "") -> Opened:
         column.key: _shown(column, cells) for column, cells in zip(columns, samples, strict=True)
     }
     return Opened(facts, columns, examples, rows, problems)
+
+
+def look_at(path: Path) -> None:
+    """Refuse at once what shows at the beginning of a file or in its form; no row is read.
+
+    Bounded in time and memory, so that a web process may do it while a user waits.
+
+    Raises:
+        FileRefusedError: nothing can be made of the file.
+    """
+    format_ = format_of(path)
+    if format_ is Format.WORKBOOK:
+        workbook_parts.look_at(path)
+    elif format_ is Format.BUNDLE:
+        fhir.look_at(path)
+    elif format_ is Format.TEXT:
+        table, _ = open_text(path, is_known)
+        _check_header(table)
 
 
 def reader_of(

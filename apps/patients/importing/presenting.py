@@ -172,7 +172,7 @@ def status_of(*, ehr_import: EhrImport) -> ImportStatus:
         is_busy=busy,
         has_failed=failed,
         can_cancel=stage in OPEN_STAGES,
-        can_retry=failed,
+        can_retry=failed and ImportFolder(ehr_import.pk).file.exists(),
         can_undo=stage is Stage.COMMITTED and not why_not,
         why_not_undo=why_not,
     )

@@ -12,7 +12,7 @@ from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from apps.jobs.attempt import Attempt, LeaseLostError, carry_out
-from apps.patients.importing import opening, storing, templates
+from apps.patients.importing import memory, opening, storing, templates
 from apps.patients.importing.folder import ImportFolder
 from apps.patients.importing.observing import ObservationReader
 from apps.patients.importing.plan import By, ColumnPlan, Role, from_json, to_json
@@ -40,7 +40,12 @@ def _work(attempt: Attempt[ImportStep]) -> None:
 
 def _analyse(attempt: Attempt[ImportStep], ehr_import: EhrImport) -> None:
     folder = ImportFolder(ehr_import.pk)
-    opened = opening.analyse(folder.file, sheet=ehr_import.sheet)
+    try:
+        with memory.bounded():
+            opened = opening.analyse(_file_of(ehr_import), sheet=ehr_import.sheet)
+    except FileRefusedError:
+        folder.delete()  # the same bytes would be refused again, and nobody needs them
+        raise
     template = templates.best_for(ehr_import.cohort, opened.columns)
     columns = templates.applied(template, opened.columns) if template else opened.columns
     columns = _by_text(columns, opened.examples)
@@ -146,12 +151,24 @@ def _end(
 
 def _reader(ehr_import: EhrImport, log: ProblemLog) -> TableReader | ObservationReader:
     return opening.reader_of(
-        ImportFolder(ehr_import.pk).file,
+        _file_of(ehr_import),
         facts_from_json(ehr_import.facts),
         from_json(ehr_import.columns),
         log=log,
         now=ehr_import.requested_at,
     )
+
+
+def _file_of(ehr_import: EhrImport) -> Path:
+    """The import's file.
+
+    Raises:
+        FileRefusedError: it is no longer there.
+    """
+    file = ImportFolder(ehr_import.pk).file
+    if not file.exists():
+        raise FileRefusedError("gone", "The file is not kept any more. Upload it again.")
+    return file
 
 
 def _by_text(

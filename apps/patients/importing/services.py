@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from apps.accounts.models import User
 from apps.errors import MirageError
 from apps.jobs import queue
-from apps.patients.importing import error_file, templates, undoing
+from apps.patients.importing import error_file, opening, receiving, templates, undoing
 from apps.patients.importing.deciding import ImportRefusedError, decide
 from apps.patients.importing.folder import ImportFolder
 from apps.patients.importing.plan import By, ColumnPlan, Role, from_json, to_json
@@ -29,7 +29,6 @@ from apps.patients.importing.records import facts_from_json
 from apps.patients.importing.source import Format, Shape
 from apps.patients.importing.stages import OPEN_STAGES, Stage
 from apps.patients.models import Cohort, EhrImport, ImportStep, MappingTemplate
-from ml.data.cells import shorten
 
 __all__ = [
     "ErrorFile",
@@ -94,7 +93,7 @@ def start_import(
         send: whether to tell a worker; a command does the work itself.
 
     Raises:
-        FileRefusedError: the file is empty or too large.
+        FileRefusedError: the file is empty or too large, or nothing can be made of it.
         NotAllowedError: the user may not change the cohort.
     """
     _check_may_edit(cohort, uploaded_by)
@@ -102,21 +101,22 @@ def start_import(
         cohort=cohort,
         requested_by=uploaded_by,
         requested_at=now,
-        file_name=_shown_name(name),
+        file_name=receiving.shown_name(name),
         sheet=sheet[:100],
     )
     folder = ImportFolder(ehr_import.pk)
     ehr_import.sha256, ehr_import.bytes = folder.receive(file)
     try:
+        opening.look_at(folder.file)
         with transaction.atomic():
-            if known := _same_file(ehr_import):
+            if known := receiving.same_file(ehr_import):
                 folder.delete()
                 return known
             ehr_import.save(force_insert=True)
             _queue(ehr_import, ImportStep.Kind.ANALYSE, uploaded_by, now, send=send)
     except IntegrityError:  # another request with the same file was a moment faster
         folder.delete()
-        if known := _same_file(ehr_import):
+        if known := receiving.same_file(ehr_import):
             return known
         raise
     except BaseException:
@@ -305,9 +305,11 @@ def retry(*, ehr_import: EhrImport) -> None:
     """Queue the failed step of an import again.
 
     Raises:
-        ImportRefusedError: no step has failed.
+        ImportRefusedError: no step has failed, or the file is gone because it was refused.
     """
     step = ehr_import.step
+    if not ImportFolder(ehr_import.pk).file.exists() and ehr_import.stage in OPEN_STAGES:
+        raise ImportRefusedError("The file is not kept any more. Upload it again.")
     if step is None or not ImportStep.objects.retry(step.pk):
         raise ImportRefusedError("No step of this import has failed.")
     queue.send_on_commit(step)
@@ -335,18 +337,6 @@ def _check_may_edit(cohort: Cohort, user: User) -> None:
             f"You may not change the cohort {cohort.name}, or it is archived. Ask its owner to "
             "make you a clinician of it."
         )
-
-
-def _shown_name(name: str) -> str:
-    """A file's name without folders and without characters that hide or reorder text."""
-    return shorten(PurePath(name.replace("\\", "/")).name, 140) or "file"
-
-
-def _same_file(ehr_import: EhrImport) -> EhrImport | None:
-    same = EhrImport.objects.filter(
-        cohort=ehr_import.cohort_id, sha256=ehr_import.sha256, sheet=ehr_import.sheet
-    )
-    return same.exclude(stage__in=[Stage.CANCELLED, Stage.UNDONE]).first()
 
 
 def _queue(

@@ -65,9 +65,10 @@ def match_by_text(
     result = list(columns)
     for row, place in enumerate(open_):
         ranked = scores[row].argsort(descending=True)[:ALTERNATIVES].tolist()
-        alternatives = tuple((ids[c], round(float(scores[row, c]), 2)) for c in ranked)
+        fit = [c for c in ranked if scores[row, c] > 0]  # the others are none that it can be
+        alternatives = tuple((ids[c], round(float(scores[row, c]), 2)) for c in fit)
         best = found.get(row)
-        score = round(float(scores[row, best]), 2) if best is not None else 0.0
+        score = max(0.0, round(float(scores[row, best]), 2)) if best is not None else 0.0
         sure = score >= THRESHOLD
         result[place] = columns[place].decided(
             concept=ids[best] if best is not None and score >= _LOWEST_SHOWN else "",

@@ -1,23 +1,19 @@
 """Excel workbooks, row by row: the shown sheets, values alone, within limits set beforehand."""
 
 import datetime as dt
-import re
 import zipfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from apps.patients.importing import workbook_parts
 from apps.patients.importing.source import Facts, FileRefusedError, Format
+from apps.patients.importing.workbook_parts import damaged
 from ml.data.delimited import MAX_BLANK_LINES
 
-MAX_UNPACKED_BYTES = 600_000_000
-MAX_STRINGS_BYTES = 64_000_000
-MAX_PARTS = 2_000
 MAX_COLUMNS = 16_384
-_DECLARATION = re.compile(rb"<!(DOCTYPE|ENTITY)", re.IGNORECASE)
-_BROKEN = "The workbook is damaged or not an .xlsx file. Open it in Excel and save it again."
 _READING_FAILS = (
     zipfile.BadZipFile,
     KeyError,
@@ -49,13 +45,14 @@ class WorkbookTable:
     def rows(self) -> Iterator[list[str]]:
         """The cells of each row below the header, as text; `row` says which row it is."""
         width = len(self.header)
-        for number, cells in _rows(self.path, self.sheet):
-            if number <= self.header_row:
-                continue
-            self.row = number
-            while len(cells) > width and not cells[-1]:
-                cells.pop()
-            yield cells + [""] * (width - len(cells))
+        with _open(self.path) as book:
+            for number, cells in _rows_of(book[self.sheet]):
+                if number <= self.header_row:
+                    continue
+                self.row = number
+                while len(cells) > width and not cells[-1]:
+                    cells.pop()
+                yield cells + [""] * (width - len(cells))
 
 
 def open_workbook(path: Path, sheet: str = "") -> tuple[WorkbookTable, Facts]:
@@ -69,23 +66,25 @@ def open_workbook(path: Path, sheet: str = "") -> tuple[WorkbookTable, Facts]:
         FileRefusedError: it is no workbook, is too large once unpacked, declares entities, or has
             no such sheet or nothing in it.
     """
-    _look_before_opening(path)
-    shown, hidden = _sheets(path)
-    if not shown:
-        raise FileRefusedError("empty", "The workbook has no sheet that is shown. Unhide one.")
-    if sheet and sheet not in shown:
-        raise FileRefusedError(
-            "no_sheet", f"There is no shown sheet of that name. There is: {', '.join(shown)}."
-        )
-    table = WorkbookTable(path=path, sheet=sheet or shown[0])
-    for number, cells in _rows(path, table.sheet):
-        if any(cells):
+    workbook_parts.look_at(path)
+    with _open(path) as book:
+        shown, hidden = _sheets(book)
+        if not shown:
+            raise FileRefusedError("empty", "The workbook has no sheet that is shown. Unhide one.")
+        if sheet and sheet not in shown:
+            raise FileRefusedError(
+                "no_sheet", f"There is no shown sheet of that name. There is: {', '.join(shown)}."
+            )
+        table = WorkbookTable(path=path, sheet=sheet or shown[0])
+        for number, cells in _rows_of(book[table.sheet]):
             while cells and not cells[-1]:
                 cells.pop()
             table.header, table.header_row = cells, number
             break
-    else:
-        raise FileRefusedError("empty", "The sheet is empty. Name another sheet, or fill it in.")
+        else:
+            raise FileRefusedError(
+                "empty", "The sheet is empty. Name another sheet, or fill it in."
+            )
     notes = []
     if hidden:
         notes.append(f"{len(hidden)} hidden sheet{'s are' if len(hidden) > 1 else ' is'} not read.")
@@ -95,67 +94,43 @@ def open_workbook(path: Path, sheet: str = "") -> tuple[WorkbookTable, Facts]:
     return table, facts
 
 
-def _look_before_opening(path: Path) -> None:
-    """Sizes and declarations of the parts, before anything is parsed."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            parts = archive.infolist()
-            if "[Content_Types].xml" not in archive.namelist():
-                raise FileRefusedError(
-                    "file_type", "This is a ZIP archive, no workbook. Unpack it first."
-                )
-            if len(parts) > MAX_PARTS or sum(p.file_size for p in parts) > MAX_UNPACKED_BYTES:
-                raise _too_large(f"{MAX_UNPACKED_BYTES // 10**6} MB unpacked")
-            for part in parts:
-                if (
-                    part.filename.endswith("sharedStrings.xml")
-                    and part.file_size > MAX_STRINGS_BYTES
-                ):
-                    raise _too_large(f"{MAX_STRINGS_BYTES // 10**6} MB of texts")
-                if part.filename.endswith((".xml", ".rels")):
-                    with archive.open(part) as file:
-                        if _DECLARATION.search(file.read(4_096)):
-                            raise FileRefusedError("entities", _BROKEN)
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
-        raise FileRefusedError("file_type", _BROKEN) from error
-
-
 def _load(file: IO[bytes]) -> Any:
     import openpyxl  # noqa: PLC0415 - it loads numpy, which a web process is to do without
 
-    return openpyxl.load_workbook(file, read_only=True)
+    return openpyxl.load_workbook(file, read_only=True, keep_links=False)
 
 
-def _sheets(path: Path) -> tuple[list[str], list[str]]:
-    try:
-        with path.open("rb") as file, closing(_load(file)) as book:
-            shown = [s.title for s in book.worksheets if s.sheet_state == "visible"]
-            hidden = [s.title for s in book.worksheets if s.sheet_state != "visible"]
-    except _READING_FAILS as error:
-        raise FileRefusedError("file_type", _BROKEN) from error
+def _sheets(book: Any) -> tuple[list[str], list[str]]:
+    """Names of the sheets that are shown, and of the hidden ones."""
+    shown = [s.title for s in book.worksheets if s.sheet_state == "visible"]
+    hidden = [s.title for s in book.worksheets if s.sheet_state != "visible"]
     return shown, hidden
 
 
-def _rows(path: Path, sheet: str) -> Iterator[tuple[int, list[str]]]:
-    """Number and cells of each row that is not blank."""
-    blank = 0
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
     try:
         with path.open("rb") as file, closing(_load(file)) as book:
-            page = book[sheet]
-            page.reset_dimensions()
-            for number, row in enumerate(page.iter_rows(), start=1):
-                if len(row) > MAX_COLUMNS:
-                    raise FileRefusedError("too_many_columns", "The sheet has too many columns.")
-                cells = [_text(cell) for cell in row]
-                if any(cells):
-                    blank = 0
-                    yield number, cells
-                    continue
-                blank += 1
-                if blank > MAX_BLANK_LINES:
-                    return
+            yield book
     except _READING_FAILS as error:
-        raise FileRefusedError("file_type", _BROKEN) from error
+        raise damaged() from error
+
+
+def _rows_of(page: Any) -> Iterator[tuple[int, list[str]]]:
+    """Number and cells of each row that is not blank."""
+    blank = 0
+    page.reset_dimensions()
+    for number, row in enumerate(page.iter_rows(), start=1):
+        if len(row) > MAX_COLUMNS:
+            raise FileRefusedError("too_many_columns", "The sheet has too many columns.")
+        cells = [_text(cell) for cell in row]
+        if any(cells):
+            blank = 0
+            yield number, cells
+            continue
+        blank += 1
+        if blank > MAX_BLANK_LINES:
+            return
 
 
 def _text(cell: Any) -> str:
@@ -175,10 +150,3 @@ def _text(cell: Any) -> str:
     if cell.data_type == "f" and not text.startswith("="):
         return f"={text}"
     return text.strip()
-
-
-def _too_large(limit: str) -> FileRefusedError:
-    return FileRefusedError(
-        "file_too_large",
-        f"The workbook has more than {limit}, the limit. Save the sheet as CSV, or split it.",
-    )

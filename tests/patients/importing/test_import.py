@@ -163,14 +163,37 @@ def test_a_cancel_while_it_is_stored_stores_nothing(importer, monkeypatch):
     assert not Finding.objects.exists()
 
 
-def test_a_failed_step_says_why_and_can_be_tried_again(importer):
-    ehr_import = importer.start(b"\x1f\x8b\x08\x00 not a table")
+def test_a_failed_step_says_why_and_can_be_tried_again(importer, monkeypatch):
+    monkeypatch.setattr("apps.patients.importing.problems.MAX_ERRORS", 0)
+    failed = importer.check(importer.start(TWO.replace("71", "710")))
 
-    status = services.status_of(ehr_import=ehr_import)
+    status = services.status_of(ehr_import=failed)
     assert (status.has_failed, status.can_retry, status.can_cancel) == (True, True, True)
-    assert "gzip" in status.reason
-    services.retry(ehr_import=ehr_import)
-    assert services.status_of(ehr_import=ehr_import).is_busy
+    assert "1 errors" in status.reason
+    services.retry(ehr_import=failed)
+    assert services.status_of(ehr_import=failed).is_busy
+
+
+def test_a_file_that_nothing_can_be_made_of_is_deleted_and_may_come_again(importer):
+    refused = importer.start("patient,age\n")
+
+    status = services.status_of(ehr_import=refused)
+    assert (status.has_failed, status.can_retry, status.can_cancel) == (True, False, True)
+    assert "no row below" in status.reason
+    assert not ImportFolder(refused.pk).path.exists()
+    with pytest.raises(ImportRefusedError, match="not kept"):
+        services.retry(ehr_import=refused)
+    again = importer.start("patient,age\n")
+    refused.refresh_from_db()
+    assert (again == refused, refused.stage) == (False, Stage.CANCELLED)
+
+
+def test_a_file_that_is_none_is_refused_before_anything_is_queued(importer):
+    with pytest.raises(FileRefusedError, match="gzip"):
+        importer.start(b"\x1f\x8b\x08\x00 not a table")
+
+    assert not EhrImport.objects.exists()
+    assert not list(ImportFolder(importer.cohort.pk).path.parent.iterdir())
 
 
 def test_nobody_who_may_not_change_the_cohort_can_import_into_it(importer, cohort):

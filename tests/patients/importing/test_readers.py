@@ -246,7 +246,7 @@ def test_a_hostile_file_is_refused_with_a_reason(read, name):
 
 
 def test_a_workbook_that_unpacks_to_too_much_is_refused_before_it_is_read(read, monkeypatch):
-    from apps.patients.importing import workbook as reader
+    from apps.patients.importing import workbook_parts as reader
 
     monkeypatch.setattr(reader, "MAX_UNPACKED_BYTES", 1_000_000)
     bomb = zipped(**{"[Content_Types].xml": "<Types/>", "xl/a.xml": " " * 2_000_000})
