@@ -34,7 +34,7 @@ COLUMNS_PER_GROUP = 50
 COLUMNS_PER_PAGE = 100
 CHOICES_SHOWN = 40
 UNDECIDED_LISTED = 10
-SCORES = (0.5, 0.4, 0.3)
+SCORES = (0.5, 0.4, 0.3, 0.2)
 GROUPS = {
     "to_decide": ("To decide", ""),
     "near_label": (
@@ -69,6 +69,11 @@ class Line:
         suggested = [(column.concept, column.concept_label, column.score)] if column.concept else []
         others = [other for other in column.alternatives if other[0] != column.concept]
         return [*suggested, *others]
+
+    @property
+    def has_choice(self) -> bool:
+        """Whether there is more to choose from than one suggestion."""
+        return len(self.concepts) > bool(self.column.concept)
 
     @property
     def may_change(self) -> bool:
@@ -126,7 +131,7 @@ def decide_rest(request: SignedInRequest, import_id: UUID) -> HttpResponse:
     else:
         least = _score(request.POST.get("least", ""))
         action = "accept"
-        meant = tuple(c for c in undecided if c.concept and (c.score or 0) >= least)
+        meant = tuple(c for c in undecided if _is_scored(c, least))
     _decide_each(request, found, meant, action)
     return redirect("patients:import-columns", found.pk)
 
@@ -199,8 +204,7 @@ def _columns_page(
         ],
         "dropped_kinds": _kinds(view),
         "others": [t for t in templates if view.template is None or t.id != view.template.id],
-        "scores": SCORES,
-        "suggested": sum(bool(c.concept) for c in view.group("to_decide")),
+        "scores": _scores(view.group("to_decide")),
         "save_as": view.template.name if view.template else PurePath(found.file_name).stem,
         "next_version": _next_version(view, templates),
         "save_suggested": any(line.column.decided_by is By.PERSON for line in lines),
@@ -230,6 +234,21 @@ def _groups(lines: Sequence[Line]) -> Iterable[Group]:
             yield Group(name, title, words, len(mine), mine[:COLUMNS_PER_GROUP])
 
 
+def _is_scored(column: ColumnView, least: float) -> bool:
+    """Whether a column has a suggestion, scored so high at least; a name has no score below 1."""
+    return bool(column.concept) and (column.score is None or column.score >= least)
+
+
+def _scores(undecided: Sequence[ColumnView]) -> list[tuple[float, int]]:
+    """Scores to accept from, each with how many suggestions that would take."""
+    found: dict[int, float] = {}
+    for least in SCORES:
+        count = sum(_is_scored(column, least) for column in undecided)
+        if count:
+            found.setdefault(count, least)
+    return [(least, count) for count, least in found.items()]
+
+
 def _kinds(view: MappingView) -> str:
     return ", ".join(dict.fromkeys(column.hint for column in view.group("dropped")))
 
@@ -244,7 +263,8 @@ def _next_version(view: MappingView, templates: Iterable[TemplateView]) -> int:
 def _column_page(request: SignedInRequest, found: EhrImport, line: Line) -> HttpResponse:
     query = request.GET.get("q", "")[:100]
     suggested = {concept for concept, _, _ in line.concepts}
-    choices = services.concept_choices(query=query, limit=CHOICES_SHOWN + 1)
+    wanted = query or not suggested  # suggestions come first and alone, until something is typed
+    choices = services.concept_choices(query=query, limit=CHOICES_SHOWN + 1) if wanted else ()
     context = {
         "line": line,
         "query": query,

@@ -71,18 +71,25 @@ def wizard_steps(ehr_import: EhrImport | None, *, at: int | None = None) -> list
     """The four steps; `at` where a page shows an earlier one than the import has come to."""
     if ehr_import is None:
         words = ["not chosen yet", "", "", NOTHING_YET]
-        here, over = FILE, False
+        here, done = FILE, FILE
     else:
         stage = Stage(ehr_import.stage)
         here = AT[stage] if at is None else at
-        over = stage is Stage.COMMITTED
+        done = _steps_done(ehr_import, stage) if at is None else at
         words = _words(ehr_import, stage)
     return [
-        WizardStep(title, said, is_done=place < here or over, is_current=place == here)
+        WizardStep(title, said, is_done=place < done, is_current=place == here)
         for place, (title, said) in enumerate(
             zip(("File", "Columns", "Problems", "Import"), words, strict=True)
         )
     ]
+
+
+def _steps_done(ehr_import: EhrImport, stage: Stage) -> int:
+    """How many steps are over; of a cancelled import those that it had come to the end of."""
+    if stage is Stage.CANCELLED:
+        return bool(ehr_import.columns) + bool(ehr_import.check_s)
+    return AT[stage] + (stage is Stage.COMMITTED)
 
 
 def _words(ehr_import: EhrImport, stage: Stage) -> list[str]:
