@@ -104,6 +104,10 @@ class GraphConfig:
         heads: attention heads, which share the width.
         layers: GATv2 layers (the paper: three).
         dropout: of what a layer adds to a node, 0 to 1.
+        edge_dropout: share of the edges between concepts that a training step leaves out, 0 to 1.
+        fanouts: for graphs too large to pass through whole, neighbours drawn at each step outwards
+            from a finding's concept (`ml.neighbour_sampler`); `layers` - 1 steps are looked at.
+            With none, the default, every step passes through the whole graph.
     """
 
     children: int = 1
@@ -111,6 +115,8 @@ class GraphConfig:
     heads: int = 4
     layers: int = 3
     dropout: float = 0.1
+    edge_dropout: float = 0.0
+    fanouts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,9 @@
 r"""The patient graph's encoder: three residual GATv2 layers over concepts and training patients."""
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -14,6 +15,37 @@ from ml.graph_attention import ValueAttention
 from ml.knowledge_graph import KnowledgeGraph
 from ml.patient_graph import Findings, FindingScaler
 from ml.surrogate import SurrogateReader
+
+
+@dataclass(frozen=True, slots=True)
+class GraphSizes:
+    """What a model must know of a graph before it sees any part of it.
+
+    Attributes:
+        text_width: length of a name's embedding.
+        kinds: kinds of node.
+        relations: kinds of edge, reversed ones included.
+        columns: columns of the finding scaler.
+    """
+
+    text_width: int
+    kinds: int
+    relations: int
+    columns: int
+
+
+@runtime_checkable
+class SizedGraph(Protocol):
+    """The whole graph, or what draws parts of it (`ml.neighbour_sampler`)."""
+
+    @property
+    def sizes(self) -> GraphSizes:
+        """Of the whole graph."""
+        ...
+
+    def drawn(self, seed: int) -> "ConceptGraph":
+        """What one step looks at."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +71,41 @@ class ConceptGraph:
         cls, graph: KnowledgeGraph, text: Float[Tensor, "nodes text_width"], scaler: FindingScaler
     ) -> "ConceptGraph":
         """Number nodes, kinds and relations in the order of the graph."""
-        position = graph.position
-        ends = [(position[source], position[target]) for source, _, target in graph.edges]
-        forward = torch.tensor(ends, dtype=torch.long).reshape(-1, 2).T
-        number = {relation: place for place, relation in enumerate(graph.relations)}
-        relation = torch.tensor([number[name] for _, name, _ in graph.edges], dtype=torch.long)
+        table = graph.table
+        forward = torch.from_numpy(np.stack([table.source, table.target]).astype(np.int64))
+        relation = torch.from_numpy(table.relation.astype(np.int64))
+        kind, column_node = node_tensors(graph, scaler)
         return cls(
             text,
-            torch.tensor([graph.kinds.index(node.kind) for node in graph.nodes]),
+            kind,
             torch.cat([forward, forward.flip(0)], dim=1),
-            torch.cat([relation, relation + len(number)]),
-            torch.tensor([position[column.node] for column in scaler.columns]),
+            torch.cat([relation, relation + len(table.relations)]),
+            column_node,
         )
+
+    @property
+    def sizes(self) -> GraphSizes:
+        """Counted from the numbers in use; without edges there is room for one relation."""
+        return GraphSizes(
+            self.text.shape[1],
+            int(self.kind.max()) + 1,
+            int(self.relation.max()) + 1 if len(self.relation) else 1,
+            len(self.column_node),
+        )
+
+    def drawn(self, seed: int) -> "ConceptGraph":
+        """Itself: every step looks at all of it."""
+        del seed
+        return self
+
+
+def node_tensors(
+    graph: KnowledgeGraph, scaler: FindingScaler
+) -> tuple[Int[Tensor, " nodes"], Int[Tensor, " columns"]]:
+    """Number of each node's kind, and node of each column of the scaler."""
+    number = {kind: place for place, kind in enumerate(graph.kinds)}
+    kind = torch.tensor([number[node.kind] for node in graph.nodes])
+    return kind, torch.tensor([graph.position[column.node] for column in scaler.columns])
 
 
 class ValuePassing(MessagePassing):  # type: ignore[misc]
@@ -116,19 +171,20 @@ class GraphEncoder(nn.Module):
         latent_width: length of z.
     """
 
-    def __init__(self, config: GraphConfig, graph: ConceptGraph, latent_width: int) -> None:
+    def __init__(self, config: GraphConfig, graph: SizedGraph, latent_width: int) -> None:
         super().__init__()
         self.config = config
         width = config.width
-        kinds = int(graph.kind.max()) + 1
-        relations = int(graph.relation.max()) + 1
-        self.concept_in = nn.ModuleList(nn.Linear(graph.text.shape[1], width) for _ in range(kinds))
-        self.column_in = nn.Parameter(torch.randn(len(graph.column_node), width) * 0.1)
+        sizes = graph.sizes
+        self.concept_in = nn.ModuleList(
+            nn.Linear(sizes.text_width, width) for _ in range(sizes.kinds)
+        )
+        self.column_in = nn.Parameter(torch.randn(sizes.columns, width) * 0.1)
         self.patient_in = nn.Linear(latent_width, width)
-        self.reader = SurrogateReader(config, len(graph.column_node), latent_width)
+        self.reader = SurrogateReader(config, sizes.columns, latent_width)
         self.concept_norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(config.layers))
         self.between = nn.ModuleList(
-            ValuePassing(ValueAttention(width, config.heads, relations))
+            ValuePassing(ValueAttention(width, config.heads, sizes.relations))
             for _ in range(config.layers)
         )
         self.from_patients = nn.ModuleList(
@@ -175,7 +231,8 @@ class GraphEncoder(nn.Module):
         down = torch.stack([column, patient])
         sends = ~hidden[patient]
         up = torch.stack([patient[sends], graph.column_node[column[sends]]])
-        no_value = torch.tensor([0.0, 1.0]).expand(graph.edge.shape[1], 2)
+        edge, relation = self._edges(graph)
+        no_value = torch.tensor([0.0, 1.0]).expand(edge.shape[1], 2)
         zero = torch.zeros_like(column)
         states: list[Tensor] = []
         for layer in range(self.config.layers):
@@ -183,15 +240,25 @@ class GraphEncoder(nn.Module):
             normal_patients = self.reader.norms[layer](patients)
             columns = normal_concepts[graph.column_node]
             states.append(columns)
-            passing: Any = self.between[layer]
-            step = passing(normal_concepts, normal_concepts, graph.edge, no_value, graph.relation)
-            passing = self.from_patients[layer]
-            step = step + passing(normal_patients, normal_concepts, up, value[sends], zero[sends])
-            concepts = concepts + self.dropout(step)
+            if layer < self.config.layers - 1:  # nobody reads the concepts after the last layer
+                passing: Any = self.between[layer]
+                step = passing(normal_concepts, normal_concepts, edge, no_value, relation)
+                passing = self.from_patients[layer]
+                step = step + passing(
+                    normal_patients, normal_concepts, up, value[sends], zero[sends]
+                )
+                concepts = concepts + self.dropout(step)
             passing = self.from_findings[layer]
             step = passing(columns, normal_patients, down, value, zero)
             patients = patients + self.dropout(step)
         return patients, states
+
+    def _edges(self, graph: ConceptGraph) -> tuple[Tensor, Tensor]:
+        """The edges between concepts; in training without a random share of them."""
+        if not self.training or self.config.edge_dropout == 0:
+            return graph.edge, graph.relation
+        kept = torch.rand(len(graph.relation)) >= self.config.edge_dropout
+        return graph.edge[:, kept], graph.relation[kept]
 
     def _concepts(self, graph: ConceptGraph) -> Tensor:
         concepts = torch.zeros(len(graph.kind), self.config.width)

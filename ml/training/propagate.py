@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ml.config import GraphConfig, PropagateConfig
 from ml.data.mri import brain_mask, intensity_range
-from ml.graph_encoder import ConceptGraph, GraphEncoder
+from ml.graph_encoder import GraphEncoder, SizedGraph
 from ml.losses import LOSS_STRIDE, ssim
 from ml.patient_graph import Findings
 from ml.surrogate import SurrogateReader
@@ -19,6 +19,8 @@ from ml.training.teacher import Teacher, fit_teacher
 from ml.unet import UNet3D
 
 Progress = Callable[[int, int, float], None]
+STEPS_APART = 1_000_003
+"""Seeds of two trainings draw different parts of a large graph at every step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class _Reading(nn.Module):
 
 def propagate(
     people: TrainingPeople,
-    graph: ConceptGraph,
+    graph: SizedGraph,
     unet: UNet3D,
     graph_config: GraphConfig,
     config: PropagateConfig,
@@ -74,7 +76,7 @@ def propagate(
 
     Args:
         people: training people of this fold; nobody else enters the graph.
-        graph: the knowledge graph as tensors.
+        graph: the knowledge graph as tensors, or what draws a part of it for each step.
         unet: the frozen autoencoder; its decoder is run in stage 2.
         seed: of weights, hiding and dropping.
         progress: called after each step with steps done, steps in all and the loss.
@@ -95,7 +97,8 @@ def propagate(
             group["lr"] = config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / total))
         hidden = _hide(len(people), config.hidden_share)
         findings = _drop(people.findings, config.column_dropout)
-        embedding = encoder(graph, findings, people.latent, hidden)
+        part = graph.drawn(seed * STEPS_APART + step)
+        embedding = encoder(part, findings, people.latent, hidden)
         terms = {
             "latent": (embedding - people.latent)[hidden].square().mean(),
             "diagnosis": nn.functional.binary_cross_entropy_with_logits(
@@ -116,7 +119,8 @@ def propagate(
             progress(step + 1, total, float(loss.detach()))
     encoder.eval()
     with torch.no_grad():
-        states = encoder.concept_states(graph, people.findings, people.latent)
+        part = graph.drawn(seed * STEPS_APART + total)
+        states = encoder.concept_states(part, people.findings, people.latent)
         encoder.reader.states.copy_(states)
     return Propagated(encoder.reader, teacher, losses)
 
