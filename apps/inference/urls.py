@@ -1,12 +1,13 @@
 from django.urls import path
 
-from apps.inference.views import cohorts, patients, pseudo_mris, runs, uploads
+from apps.inference.views import cohorts, exports, patients, pseudo_mris, runs
 
 app_name = "inference"
 urlpatterns = [
     path("cohorts/<uuid:cohort_id>/", cohorts.cohort, name="cohort"),
-    path("cohorts/<uuid:cohort_id>/upload/", uploads.upload, name="upload"),
     path("cohorts/<uuid:cohort_id>/run/", runs.request_cohort_run, name="request-cohort-run"),
+    path("cohorts/<uuid:cohort_id>/export/", exports.export, name="export"),
+    path("cohorts/<uuid:cohort_id>/export/file/", exports.export_file, name="export-file"),
     path("patients/<uuid:patient_id>/", patients.patient, name="patient"),
     path("patients/<uuid:patient_id>/run/", runs.request_patient_run, name="request-patient-run"),
     path(

@@ -1,11 +1,11 @@
 from django import forms
 from django.http import QueryDict
 
-from apps.patients.models import Cohort
+from apps.patients.models import Cohort, Membership
 
 
 class CohortForm(forms.ModelForm[Cohort]):
-    """Name and description of a new cohort."""
+    """Name and description of a cohort."""
 
     class Meta:
         model = Cohort
@@ -26,5 +26,48 @@ class CohortForm(forms.ModelForm[Cohort]):
             },
         }
 
+    def __init__(self, data: QueryDict | None = None, instance: Cohort | None = None) -> None:
+        super().__init__(data, label_suffix="", instance=instance)
+
+
+class MemberForm(forms.Form):
+    """A new member and their role."""
+
+    username = forms.CharField(
+        label="User name",
+        max_length=150,
+        help_text="As they type it when they sign in.",
+        error_messages={"required": "Give the user name of the new member."},
+        widget=forms.TextInput(attrs={"class": "input", "autocomplete": "off"}),
+    )
+    role = forms.ChoiceField(
+        label="Role",
+        choices=Membership.Role.choices,
+        initial=Membership.Role.CLINICIAN,
+        widget=forms.Select(attrs={"class": "select"}),
+    )
+
     def __init__(self, data: QueryDict | None = None) -> None:
         super().__init__(data, label_suffix="")
+
+
+class RoleForm(forms.Form):
+    """Another role for a member."""
+
+    role = forms.ChoiceField(choices=Membership.Role.choices)
+
+
+class DeletionForm(forms.Form):
+    """The name of what is to be deleted, typed."""
+
+    typed = forms.CharField(
+        required=False,  # the service says what to type, whatever was
+        max_length=200,
+        widget=forms.TextInput(
+            attrs={"class": "input", "autocomplete": "off", "spellcheck": "false"}
+        ),
+    )
+
+    def __init__(self, data: QueryDict | None = None, *, name: str) -> None:
+        super().__init__(data, label_suffix="")
+        self.fields["typed"].label = f"Type {name} to confirm"

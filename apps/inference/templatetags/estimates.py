@@ -158,8 +158,10 @@ def _round_up(count: int) -> int:
 
 
 @register.inclusion_tag("inference/partials/sort_header.html")
-def sort_header(name: str, orders: dict[str, Any], order: str, css: str = "") -> dict[str, str]:
-    """A column header that sorts, first upward, then downward."""
+def sort_header(
+    name: str, orders: dict[str, Any], order: str, css: str = "", query: str = ""
+) -> dict[str, str]:
+    """A header that sorts, first upward, then downward; `query` is the rest of the address."""
     current = order.removeprefix("-") == name
     descending = current and order.startswith("-")
     return {
@@ -167,14 +169,8 @@ def sort_header(name: str, orders: dict[str, Any], order: str, css: str = "") ->
         "title": orders[name].title,
         "css": css,
         "aria_sort": ("descending" if descending else "ascending") if current else "",
-        "target": f"-{name}" if current and not descending else name,
+        "target": f"{query}order={'-' if current and not descending else ''}{name}",
     }
-
-
-@register.simple_tag
-def is_stale(prediction: Any, champion: Any) -> bool:
-    """Whether another model is in use than the one that answered."""
-    return bool(prediction and champion and prediction.run.bundle_id != champion.pk)
 
 
 @register.inclusion_tag("inference/partials/pseudo_mri_words.html")

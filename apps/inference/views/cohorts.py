@@ -5,23 +5,24 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Count, F, OuterRef, QuerySet, Subquery
+from django.db.models import Count, F, QuerySet
 from django.db.models.functions import Floor, Least
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404, render
-from django.views.decorators.http import require_safe
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods
 
 from apps.accounts.requests import SignedInRequest
+from apps.inference.filters import AnsweredPatientFilter, staleness, with_newest_prediction
 from apps.inference.models import InferenceRun, Prediction
 from apps.inference.views.runs import line_of
 from apps.jobs.models import JobState
 from apps.patients.models import Cohort, Finding, Patient
+from apps.registry.models import Bundle
 from apps.registry.selectors import champion, inputs_of
 from ml.records import Answer
 
 PATIENTS_PER_PAGE = 25
 BINS = 20
-AGE, FEMALE = "age", "female"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Order:
 
 ORDERS = {
     "patient": Order("Patient", "number"),
+    "age": Order("Age, years", "age_years"),
     "value": Order("Value (95 % interval)", "probability"),
     "result": Order("Result", "answered_at"),
 }
@@ -46,43 +48,66 @@ class Row:
 
     patient: Patient
     prediction: Prediction | None
-    age_years: float | None
-    female: float | None
     missing: int
+    stale: str
 
 
-@require_safe
+@require_http_methods(["GET", "HEAD", "POST"])
 def cohort(request: SignedInRequest, cohort_id: UUID) -> HttpResponse:
-    """Runs under way, answers so far, and the patients page by page."""
+    """Runs under way, answers so far, and the patients page by page.
+
+    The filter is posted and answered with a redirect to an address that holds what was understood:
+    a name that somebody types into it reaches no address, no history and no log.
+    """
     cohort = get_object_or_404(Cohort.objects.visible_to(request.user), pk=cohort_id)
-    order = request.GET.get("order", "")
+    data = request.POST if request.method == "POST" else request.GET
+    order = data.get("order", "")
     if order.removeprefix("-") not in ORDERS:
         order = FIRST_ORDER
-    page = Paginator(_sorted(cohort, order), PATIENTS_PER_PAGE).get_page(request.GET.get("page"))
     model = champion()
-    inputs = inputs_of(model)
-    return render(
-        request,
-        "inference/cohort.html",
-        {
-            "section": "cohorts",
-            "cohort": cohort,
-            "may_edit": Cohort.objects.editable_by(request.user).filter(pk=cohort.pk).exists(),
-            "role": cohort.memberships.get(user=request.user).get_role_display(),
-            "last_upload": cohort.uploads.first(),
-            "run_line": line_of(_newest_run(cohort)),
-            "champion": model,
-            "base_rate": model.card["base_rate"] if model else None,
-            "schema_size": len(inputs),
-            "rows": _rows(page, inputs),
-            "page": page,
-            "page_numbers": page.paginator.get_elided_page_range(page.number),
-            "base_query": f"order={order}&" if order != FIRST_ORDER else "",
-            "order": order,
-            "orders": ORDERS,
-            **_answers(cohort),
-        },
+    everybody = Patient.objects.filter(cohort=cohort)
+    filters = AnsweredPatientFilter(
+        data, queryset=with_newest_prediction(everybody), cohort=cohort, champion=model
     )
+    is_valid = filters.form.is_valid()
+    query = filters.query() if is_valid else ""
+    if request.method == "POST" and is_valid:
+        return redirect(f"{cohort.get_absolute_url()}{_address(query, order)}#patients")
+    patients = filters.qs if is_valid else with_newest_prediction(everybody)
+    page = Paginator(_sorted(patients, order), PATIENTS_PER_PAGE).get_page(data.get("page"))
+    total = everybody.count() if filters.is_used else page.paginator.count
+    inputs = inputs_of(model)
+    context = {
+        "section": "cohorts",
+        "cohort": cohort,
+        "may_edit": Cohort.objects.editable_by(request.user).filter(pk=cohort.pk).exists(),
+        "role": cohort.memberships.get(user=request.user).get_role_display(),
+        "last_import": cohort.imports.exclude(committed_at=None).order_by("-committed_at").first(),
+        "run_line": line_of(_newest_run(cohort)),
+        "champion": model,
+        "base_rate": model.card["base_rate"] if model else None,
+        "schema_size": len(inputs),
+        "total": total,
+        "filters": filters,
+        "form": filters.form,
+        "filter_query": f"{query}&" if query else "",
+        "rows": _rows(page, inputs, model),
+        "page": page,
+        "page_numbers": page.paginator.get_elided_page_range(page.number),
+        "base_query": f"{_address(query, order)[1:]}&" if _address(query, order) else "",
+        "order": order,
+        "orders": ORDERS,
+        **_answers(cohort),
+    }
+    status = 200 if is_valid else 422
+    return render(request, "inference/cohort.html", context, status=status)
+
+
+def _address(query: str, order: str) -> str:
+    parts = [query] if query else []
+    if order != FIRST_ORDER:
+        parts.append(f"order={order}")
+    return f"?{'&'.join(parts)}" if parts else ""
 
 
 def _newest_run(cohort: Cohort) -> InferenceRun | None:
@@ -91,33 +116,19 @@ def _newest_run(cohort: Cohort) -> InferenceRun | None:
     return newest if newest and newest.state != JobState.SUCCEEDED else None
 
 
-def _sorted(cohort: Cohort, order: str) -> QuerySet[Patient]:
-    newest = Prediction.objects.filter(patient=OuterRef("pk")).order_by("-created_at", "-pk")
+def _sorted(patients: QuerySet[Patient], order: str) -> QuerySet[Patient]:
     field = F(ORDERS[order.removeprefix("-")].field)
     ordering = field.desc(nulls_last=True) if order.startswith("-") else field.asc(nulls_last=True)
-    return (
-        Patient.objects.filter(cohort=cohort)
-        .annotate(
-            probability=Subquery(newest.values("probability")[:1]),
-            answered_at=Subquery(newest.values("created_at")[:1]),
-        )
-        .order_by(ordering, "number")  # the number makes the pages stable
-    )
+    return patients.order_by(ordering, "number")  # the number makes the pages stable
 
 
-def _rows(page: "Page[Patient]", inputs: Sequence[str]) -> list[Row]:
+def _rows(page: "Page[Patient]", inputs: Sequence[str], model: Bundle | None) -> list[Row]:
     """What the page shows of its patients, in a number of queries that does not grow with them."""
     patients = list(page.object_list)
     newest = Prediction.objects.filter(patient__in=patients).newest()
     predictions = {
         prediction.patient_id: prediction
         for prediction in newest.select_related("run__bundle", "pseudo_mri")
-    }
-    person = {
-        (finding.patient_id, finding.concept): finding.value
-        for finding in Finding.objects.filter(
-            patient__in=patients, concept__in=[AGE, FEMALE]
-        ).newest()
     }
     given = dict(
         Finding.objects.filter(patient__in=patients, concept__in=inputs)
@@ -130,39 +141,42 @@ def _rows(page: "Page[Patient]", inputs: Sequence[str]) -> list[Row]:
         Row(
             patient=patient,
             prediction=predictions.get(patient.pk),
-            age_years=person.get((patient.pk, AGE)),
-            female=person.get((patient.pk, FEMALE)),
             missing=len(inputs) - given.get(patient.pk, 0),
+            stale=staleness(predictions.get(patient.pk), patient, model),
         )
         for patient in patients
     ]
 
 
 def _answers(cohort: Cohort) -> dict[str, object]:
-    """How the newest answers of the cohort are distributed."""
-    newest = Prediction.objects.filter(patient__cohort=cohort).newest()
-    counted = Prediction.objects.filter(pk__in=newest.values("pk")).order_by()
-    counts = dict(counted.values("answer").annotate(n=Count("pk")).values_list("answer", "n"))
-    bins = dict(
-        counted.filter(probability__isnull=False)
-        .annotate(bin=Least(Floor(F("probability") * BINS), float(BINS - 1)))
-        .values("bin")
+    """How the newest answers of the cohort are distributed, in one look at them."""
+    bin_ = Least(Floor(F("probability") * BINS), float(BINS - 1))
+    counted = (
+        Prediction.objects.filter(patient__cohort=cohort)
+        .newest()
+        .order_by()
+        .annotate(bin=bin_)
+        .values("answer", "bin")
         .annotate(n=Count("pk"))
-        .values_list("bin", "n")
+        .values_list("answer", "bin", "n")
     )
-    most, answered = max(counts.values(), default=0), sum(counts.values())
-    heights = [bins.get(place, 0) for place in range(BINS)]
+    counts, heights = dict.fromkeys(Answer, 0), [0] * BINS
+    for answer, place, n in counted:
+        counts[Answer(answer)] += n
+        if place is not None:
+            heights[int(place)] += n
+    most, answered = max(counts.values()), sum(counts.values())
     return {
         "answered": answered,
         "numbered": sum(heights),
         "answers": [
             {
                 "answer": answer,
-                "n": counts.get(answer, 0),
-                "share": counts.get(answer, 0) / max(answered, 1),
-                "of_most": counts.get(answer, 0) / max(most, 1),
+                "n": n,
+                "share": n / max(answered, 1),
+                "of_most": n / max(most, 1),
             }
-            for answer in Answer
+            for answer, n in counts.items()
         ],
         "histogram": heights if any(heights) else None,
     }

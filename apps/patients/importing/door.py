@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from ml.concepts import normalise_name
 
 OLDEST_AGE_YEARS = 89
+OWN_RESULT = "mirageresearchresult"  # columns of our own export: an answer is no finding
 AGE_OF_THE_OLDEST_YEARS = 90.0
 _KINDS = {
     "name": "name|firstname|lastname|surname|givenname|familyname|middlename|initials|maidenname|"
@@ -44,7 +45,10 @@ def kind_by_header(header: str) -> str:
     >>> kind_by_header("Doctor in charge"), kind_by_header("ZIP code"), kind_by_header("Weight")
     ('staff', 'address', '')
     """
-    return _KIND_OF.get(normalise_name(header), "")
+    name = normalise_name(header)
+    if name.startswith(OWN_RESULT):
+        return "answer of MIRAGE"
+    return _KIND_OF.get(name, "")
 
 
 def kind_by_values(values: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from apps.accounts.requests import SignedInRequest
 from apps.patients import services
 from apps.patients.forms import CohortForm
-from apps.patients.models import Cohort, EhrUpload, Membership, Patient
+from apps.patients.models import Cohort, EhrImport, Membership, Patient
 
 COHORTS_PER_PAGE = 25
 
@@ -18,28 +18,39 @@ COHORTS_PER_PAGE = 25
 @require_safe
 def cohorts(request: SignedInRequest) -> HttpResponse:
     """The cohorts that the user belongs to."""
+    return _list(request, is_archived=False)
+
+
+@require_safe
+def archived_cohorts(request: SignedInRequest) -> HttpResponse:
+    """Those that were put away."""
+    return _list(request, is_archived=True)
+
+
+def _list(request: SignedInRequest, *, is_archived: bool) -> HttpResponse:
     of_cohort = {"cohort": OuterRef("pk")}
     patients = Patient.objects.filter(**of_cohort).order_by().values("cohort")
-    uploads = EhrUpload.objects.filter(**of_cohort).order_by().values("cohort")
+    imports = EhrImport.objects.filter(**of_cohort).order_by().values("cohort")
+    mine = Cohort.objects.visible_to(request.user)
     found = (
-        Cohort.objects.visible_to(request.user)
-        .filter(archived_at=None)
+        mine.filter(archived_at__isnull=not is_archived)
         .annotate(
             my_role=Subquery(
                 Membership.objects.filter(**of_cohort, user=request.user).values("role")[:1]
             ),
             patient_count=Coalesce(Subquery(patients.annotate(n=Count("pk")).values("n")), 0),
-            last_upload_at=Subquery(uploads.annotate(at=Max("uploaded_at")).values("at")),
+            last_import_at=Subquery(imports.annotate(at=Max("committed_at")).values("at")),
         )
         .order_by("name", "pk")
     )
     page = Paginator(found, COHORTS_PER_PAGE).get_page(request.GET.get("page"))
     return render(
         request,
-        "patients/cohorts.html",
+        "patients/archived_cohorts.html" if is_archived else "patients/cohorts.html",
         {
             "section": "cohorts",
             "cohorts": page.object_list,
+            "archived": 0 if is_archived else mine.exclude(archived_at=None).count(),
             "page": page,
             "page_numbers": page.paginator.get_elided_page_range(page.number),
         },
@@ -57,7 +68,7 @@ def create_cohort(request: SignedInRequest) -> HttpResponse:
             created_by=request.user,
             now=timezone.now(),
         )
-        messages.success(request, f"The cohort {cohort.name} is there. Upload its health records.")
+        messages.success(request, f"The cohort {cohort.name} is there. Import its health records.")
         return redirect(cohort)
     context = {"section": "cohorts", "form": form}
     return render(

@@ -1,0 +1,86 @@
+// Draws the distributions of a cohort with Plotly. The numbers stand in the tables beside the plots, too.
+"use strict";
+
+document.addEventListener("DOMContentLoaded", async () => {
+  const place = document.querySelector("[data-distributions]");
+  if (!place) return;
+  const plots = new Map(
+    [...place.querySelectorAll("[data-distribution]")].map((plot) => [plot.dataset.distribution, plot]),
+  );
+  let found;
+  try {
+    const response = await fetch(place.dataset.distributions, { headers: { Accept: "application/json" } });
+    if (!response.ok) throw new Error(String(response.status));
+    found = (await response.json()).distributions;
+  } catch {
+    for (const plot of plots.values()) say(plot, "The plot could not be loaded. The table has its numbers.");
+    return;
+  }
+  const draw = () => {
+    const colours = roles();
+    for (const distribution of found) {
+      const plot = plots.get(distribution.id);
+      if (plot) Plotly.react(plot, ...picture(distribution, colours));
+    }
+    place.dataset.drawn = "true";
+  };
+  draw();
+  // Colours are read from the page, so a change of theme is a reason to read them again.
+  new MutationObserver(draw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+});
+
+function say(plot, words) {
+  plot.textContent = words;
+  plot.classList.add("small", "muted");
+}
+
+function roles() {
+  const style = getComputedStyle(document.documentElement);
+  const role = (name) => style.getPropertyValue(name).trim();
+  return {
+    bar: role("--risk-band"), few: role("--risk-off"), ground: role("--surface"), grid: role("--plot-grid"),
+    axis: role("--plot-axis"), ink: role("--ink"), raised: role("--raised"), line: role("--line-strong"),
+    font: getComputedStyle(document.body).fontFamily,
+  };
+}
+
+// Data, layout and configuration of one plot: steps as columns, levels as rows.
+function picture(distribution, colours) {
+  const bars = distribution.bars;
+  const most = Math.max(1, ...bars.map((bar) => bar.n ?? 0));
+  const few = Math.max(most / 25, Math.min(2.5, most / 2)); // drawn, so that it is seen; said to be few
+  const heights = bars.map((bar) => bar.n ?? few);
+  const marker = {
+    color: bars.map((bar) => (bar.n === null ? colours.ground : colours.bar)),
+    pattern: { shape: bars.map((bar) => (bar.n === null ? "/" : "")), fgcolor: colours.few, size: 5 },
+    line: { width: bars.map((bar) => (bar.n === null ? 1 : 0)), color: colours.few },
+  };
+  const words = bars.map((bar) => `${bar.label}: ${bar.n === null ? "few" : bar.n.toLocaleString("en-GB")}`);
+  const common = { type: "bar", marker, hovertext: words, hoverinfo: "text" };
+  const counts = { gridcolor: colours.grid, zeroline: false, nticks: 4, rangemode: "tozero", tickformat: ",d", fixedrange: true };
+  const values = { showgrid: false, zeroline: false, fixedrange: true };
+  let trace, layout;
+  if (distribution.levels) {
+    const names = bars.map((bar) => (bar.label.length > 24 ? `${bar.label.slice(0, 23)}…` : bar.label));
+    trace = { ...common, orientation: "h", y: bars.map((_, n) => n), x: heights };
+    layout = {
+      xaxis: counts, bargap: 0.3,
+      yaxis: { ...values, autorange: "reversed", tickvals: bars.map((_, n) => n), ticktext: names, automargin: true },
+    };
+  } else {
+    const centres = bars.map((bar) => (bar.low + bar.high) / 2);
+    trace = { ...common, x: centres, y: heights, width: bars.map((bar) => (bar.high - bar.low) * 0.94) };
+    layout = { xaxis: { ...values, nticks: 5 }, yaxis: counts };
+  }
+  return [
+    [trace],
+    {
+      ...layout, height: 170, margin: { l: 40, r: 8, t: 6, b: 26 }, showlegend: false, dragmode: false,
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+      font: { family: colours.font, size: 12, color: colours.axis },
+      hoverlabel: { bgcolor: colours.raised, bordercolor: colours.line, font: { color: colours.ink, size: 12 } },
+    },
+    { displayModeBar: false, responsive: true },
+  ];
+}
