@@ -86,7 +86,7 @@ def round_decoder(decoder: Decoder) -> None:
     shipped is exactly what was evaluated.
     """
     with torch.no_grad():
-        for weight in decoder.parameters():
+        for weight in decoder.state_dict().values():
             weight.copy_(weight.half().float())
 
 

@@ -18,6 +18,7 @@ from ml.config import PretrainConfig, UNetConfig
 from ml.data.mri import brain_mask, intensity_range
 from ml.losses import LOSS_STRIDE, ssim
 from ml.skip_bank import mix_skips, neighbour_weights
+from ml.training.components import fit_components
 from ml.unet import Skips, UNet3D
 
 Volumes = Float[Tensor, "patients x y z"]
@@ -36,10 +37,12 @@ class PretrainReport:
     Attributes:
         steps: optimiser steps.
         losses: mean loss of each epoch.
+        components_share: share of the coarse variance that the principal components hold, 0 to 1.
     """
 
     steps: int
     losses: tuple[float, ...]
+    components_share: float
 
 
 def pretrain_unet(
@@ -84,7 +87,8 @@ def pretrain_unet(
     for weight in unet.parameters():  # this layout of the convolutions is a third faster on CPUs
         if weight.dim() == 5:
             weight.data = weight.data.contiguous(memory_format=torch.channels_last_3d)
-    unet.set_mean_brain(volumes.float().mean(0))
+    unet.set_mean_brain(sum(part.float().sum(0) for part in volumes.split(64)) / patients)
+    held = fit_components(unet, volumes) if unet_config.principal else 0.0
     mask = torch.tensor(brain_mask(unet.grid))
     batches = max(1, patients // config.batch_size)
     steps = config.epochs * batches
@@ -92,7 +96,7 @@ def pretrain_unet(
         unet.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, config.learning_rate, total_steps=steps, pct_start=0.2
+        optimiser, config.learning_rate, total_steps=max(1, steps), pct_start=0.2
     )
     losses, done = [], 0
     for _ in range(config.epochs):
@@ -100,9 +104,10 @@ def pretrain_unet(
         rows = torch.randperm(patients, generator=order)
         for batch in rows.chunk(batches):
             scans = volumes[batch].float()[:, None]
-            z, own = unet.encoder(scans)
-            skips = _training_skips(z, own, done / steps, config, order)
-            loss = _loss(unet, scans, z, skips, mask, config)
+            with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+                z, own = unet.encoder(scans)
+                skips = _training_skips(z, own, done / steps, config, order)
+                loss = _loss(unet, scans, z, skips, mask, config)
             optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
@@ -113,9 +118,10 @@ def pretrain_unet(
             if progress is not None:
                 progress(done, steps, loss.item())
         losses.append(total / batches)
-    _measure_z(unet, volumes, config.batch_size)
+    if not unet_config.principal:
+        _measure_z(unet, volumes, config.batch_size)
     unet.decoder.freeze()
-    return unet.eval(), PretrainReport(steps=done, losses=tuple(losses))
+    return unet.eval(), PretrainReport(steps=done, losses=tuple(losses), components_share=held)
 
 
 def _loss(
