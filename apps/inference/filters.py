@@ -61,9 +61,9 @@ class AnsweredPatientFilter(PatientFilter):
 
     def with_result(self, qs: QuerySet[Patient], _: str, value: str) -> QuerySet[Patient]:
         if value == "none":
-            return qs.filter(newest_id=None)
+            return qs.filter(Q(newest_id__isnull=True))
         stale = is_stale(self._champion)
-        return qs.filter(stale if value == "stale" else ~stale, newest_id__isnull=False)
+        return qs.filter(stale if value == "stale" else ~stale, Q(newest_id__isnull=False))
 
 
 def staleness(prediction: Prediction | None, patient: Patient, champion: Bundle | None) -> str:

@@ -1,6 +1,6 @@
 """The page of a patient: answer, uncertainty, what is missing, picture and findings."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from uuid import UUID
@@ -14,19 +14,18 @@ from apps.inference.models import InferenceRun, Prediction, PseudoMRI
 from apps.inference.views.pseudo_mris import decode_of
 from apps.inference.views.runs import line_of
 from apps.jobs.models import JobState
-from apps.patients.models import Cohort, Finding, Patient
+from apps.patients.histories import day_of, grouped, histories_of, sources_of, visits_of
+from apps.patients.models import Cohort, Patient
 from apps.registry.selectors import champion, inputs_of
 from ml.concepts import Concept, dictionary
-
-AGE, FEMALE = "age", "female"
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Concepts under one heading of the dictionary, each with its finding if there is one."""
+    """Concepts under one heading of the dictionary."""
 
     name: str
-    entries: list[tuple[Concept, Finding | None]]
+    entries: Sequence[Concept]
 
 
 @require_safe
@@ -41,10 +40,11 @@ def patient(request: SignedInRequest, patient_id: UUID) -> HttpResponse:
         .order_by("-created_at", "-pk")
         .first()
     )
-    findings = {f.concept: f for f in Finding.objects.filter(patient=patient).newest()}
+    histories = histories_of(patient)
+    every_finding = [finding for history in histories.values() for finding in history.findings]
     model = champion()
     inputs = inputs_of(prediction.run.bundle if prediction else model)
-    given = [concept for concept in inputs if concept in findings]
+    given = [concept for concept in inputs if concept in histories]
     return render(
         request,
         "inference/patient.html",
@@ -55,29 +55,28 @@ def patient(request: SignedInRequest, patient_id: UUID) -> HttpResponse:
             "may_edit": Cohort.objects.editable_by(request.user)
             .filter(pk=patient.cohort_id)
             .exists(),
-            "age": findings.get(AGE),
-            "female": findings.get(FEMALE),
+            "age": patient.age_years,
+            "female": patient.female,
             "prediction": prediction,
             "bundle": prediction.run.bundle if prediction else None,
             "card": prediction.run.bundle.card if prediction else None,
             "is_stale": bool(prediction and model and prediction.run.bundle_id != model.pk),
-            "findings_are_newer": _findings_are_newer(prediction, findings.values()),
+            "findings_are_newer": _findings_are_newer(prediction, patient),
             "champion": model,
             "run_line": line_of(_newest_run(patient)),
             "decode": decode_of(_pseudo_mri(prediction)),
-            "observed_at": max((f.observed_at for f in findings.values()), default=None),
+            "observed_on": max((day_of(f.observed_at) for f in every_finding), default=None),
             "given": len(given),
             "schema_size": len(inputs),
             "missing": _grouped(
-                (dictionary()[c], None)
-                for c in (prediction.missing if prediction else set(inputs) - set(given))
-                if c in dictionary()
+                dictionary()[concept]
+                for concept in (prediction.missing if prediction else set(inputs) - set(given))
+                if concept in dictionary()
             ),
-            "findings": _grouped(
-                (concept, findings[concept.id])
-                for concept in dictionary().values()
-                if concept.id in findings
-            ),
+            "groups": grouped(histories.values()),
+            "visits": visits_of(histories.values()),
+            "sources": sources_of(patient, every_finding),
+            "findings": len(every_finding),
         },
     )
 
@@ -95,15 +94,15 @@ def _pseudo_mri(prediction: Prediction | None) -> PseudoMRI | None:
     return getattr(prediction, "pseudo_mri", None)
 
 
-def _findings_are_newer(prediction: Prediction | None, findings: Iterable[Finding]) -> bool:
+def _findings_are_newer(prediction: Prediction | None, patient: Patient) -> bool:
     """Whether the page shows findings that the answer does not know."""
-    if prediction is None:
+    if prediction is None or not patient.recorded_ats:
         return False
-    return any(finding.recorded_at > prediction.run.requested_at for finding in findings)
+    return prediction.run.requested_at < patient.recorded_ats[0]
 
 
-def _grouped(entries: Iterable[tuple[Concept, Finding | None]]) -> list[Group]:
+def _grouped(concepts: Iterable[Concept]) -> list[Group]:
     order = {concept: place for place, concept in enumerate(dictionary())}
-    ordered = sorted(entries, key=lambda entry: (entry[0].group, order[entry[0].id]))
-    groups = [Group(n, list(e)) for n, e in groupby(ordered, key=lambda entry: entry[0].group)]
-    return sorted(groups, key=lambda group: order[group.entries[0][0].id])
+    ordered = sorted(concepts, key=lambda concept: (concept.group, order[concept.id]))
+    groups = [Group(n, list(e)) for n, e in groupby(ordered, key=lambda concept: concept.group)]
+    return sorted(groups, key=lambda group: order[group.entries[0].id])

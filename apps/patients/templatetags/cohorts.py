@@ -16,7 +16,7 @@ def cohort_tabs(context: template.Context, cohort: Cohort, current: str) -> dict
     user = context["request"].user
     owns = Cohort.objects.owned_by(user).filter(pk=cohort.pk).exists()
     edits = Cohort.objects.editable_by(user).filter(pk=cohort.pk).exists()
-    tabs = [
+    tabs: list[tuple[str, str, str, int | None]] = [
         ("patients", "Patients", cohort.get_absolute_url(), None),
         ("inputs", "Inputs", reverse("patients:inputs", args=[cohort.pk]), None),
     ]

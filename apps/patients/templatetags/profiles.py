@@ -6,8 +6,10 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from apps.patients.histories import History, mark_of
+from apps.patients.models import Finding
 from apps.patients.templatetags.numbers import number
-from ml.concepts import UNIT_LABELS
+from ml.concepts import UNIT_LABELS, Concept
 
 register = template.Library()
 
@@ -51,3 +53,38 @@ def quartile_words(distribution: Any) -> str:
 
 def _digits(value: float) -> int:
     return 3 if abs(value) < 1 else 1
+
+
+@register.simple_tag
+def range_mark(concept: Concept, value: float) -> str:
+    """Whether a value would alarm a clinician, in words."""
+    return mark_of(concept, value)
+
+
+@register.simple_tag
+def sparkline(history: History, width: int = 120, height: int = 28) -> SafeString:
+    """The course of a concept: time to the right, value upwards. The numbers stand beside it."""
+    findings = history.findings
+    first, last = findings[0].observed_at, findings[-1].observed_at
+    values = [finding.value for finding in findings]
+    low, high = min(values), max(values)
+    spread, length = high - low or 1.0, (last - first).total_seconds() or 1.0
+
+    def place(finding: Finding) -> tuple[float, float]:
+        x = 4 + (finding.observed_at - first).total_seconds() / length * (width - 8)
+        y = (
+            height / 2
+            if low == high
+            else height - 4 - (finding.value - low) / spread * (height - 8)
+        )
+        return round(x, 1), round(y, 1)
+
+    points = [place(finding) for finding in findings]
+    return format_html(
+        '<svg width="{0}" height="{1}" viewBox="0 0 {0} {1}" aria-hidden="true">'
+        '<path class="p-line" d="{2}"/><circle class="iv-dot" cx="{3}" cy="{4}" r="4"/></svg>',
+        width,
+        height,
+        "M" + "L".join(f"{x} {y}" for x, y in points),
+        *points[-1],
+    )
