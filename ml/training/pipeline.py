@@ -21,7 +21,7 @@ from ml.bundle import (
     write_weights,
 )
 from ml.card import BundleCard, Reference
-from ml.concept_linking import TextEncoder, coverage
+from ml.concept_linking import coverage
 from ml.concepts import Concept, dictionary, schema
 from ml.config import PROFILES, Profile
 from ml.data.cohort import Cohort, CohortError, split_by_person, split_hash
@@ -31,6 +31,7 @@ from ml.knowledge_sources.hpo import read_hpo
 from ml.mirage import Member, Mirage, PseudoMRIDecoder
 from ml.patient_graph import FindingScaler, graph_with_dictionary
 from ml.skip_bank import SkipBank, choose_donors
+from ml.text_encoder import TextEncoder
 from ml.training.distill import choose_blend, distill
 from ml.training.evaluate import evaluate, youden_threshold
 from ml.training.people import TrainingPeople

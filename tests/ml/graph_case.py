@@ -5,7 +5,6 @@ from functools import cache
 import numpy as np
 import torch
 
-from ml.concept_linking import TextEncoder
 from ml.concepts import dictionary, schema
 from ml.config import GraphConfig
 from ml.data.phantom_ehr import sample_ehr
@@ -13,6 +12,7 @@ from ml.graph_encoder import ConceptGraph, GraphEncoder
 from ml.knowledge_sources.hpo import read_hpo
 from ml.patient_graph import FindingScaler, graph_with_dictionary
 from ml.records import PatientRecord
+from ml.text_encoder import TextEncoder
 
 CONFIG = GraphConfig(children=0, width=32, layers=3, dropout=0.1)
 LATENT_WIDTH = 12

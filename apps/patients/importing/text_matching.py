@@ -16,10 +16,11 @@ from torch import Tensor
 
 from apps.patients.importing.matching import ADMINISTRATIVE
 from apps.patients.importing.plan import By, ColumnPlan, Role
-from ml.concept_linking import NEVER_BY_TEXT, THRESHOLD, TextEncoder
+from ml.concept_linking import NEVER_BY_TEXT, THRESHOLD
 from ml.concepts import dictionary
 from ml.data.cells import CellReader, Refusal
 from ml.data.columns import UNITS_GROUP
+from ml.text_encoder import TextEncoder
 
 Embed = Callable[[Sequence[str]], Tensor]
 ALTERNATIVES = 5
