@@ -62,6 +62,25 @@ def concept_of_icd10(code: str) -> str | None:
     return None
 
 
+def codes_below(category: str) -> tuple[str, ...]:
+    """The codes of a category that no further code divides, in the order of the tabular list.
+
+    >>> codes_below("R26"), codes_below("I10")
+    (('R26.0', 'R26.1', 'R26.2', 'R26.81', 'R26.89', 'R26.9'), ('I10',))
+    """
+    listed = [code for code in _by_category().get(category[:3], ()) if code.startswith(category)]
+    divided = {code[:length].rstrip(".") for code in listed for length in range(3, len(code))}
+    return tuple(code for code in listed if code not in divided)
+
+
+@cache
+def _by_category() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for code in _descriptions():
+        found.setdefault(code[:3], []).append(code)
+    return found
+
+
 @cache
 def _stems() -> dict[str, str]:
     return {

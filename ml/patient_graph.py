@@ -39,7 +39,9 @@ class Column:
 
     @property
     def node(self) -> str:
-        """Identifier of its node in the knowledge graph."""
+        """Identifier of its node in the graph; a code (`ICD10CM:I10`) is a node already."""
+        if ":" in self.concept:
+            return self.concept
         if self.level is None:
             return f"{CONCEPT}:{self.concept}"
         return f"{LEVEL}:{self.concept}={self.level}"
@@ -91,8 +93,8 @@ class Findings:
         """The same table where most of it is 0: thousands of columns, tens of findings each."""
         count = self.observed.sum(1).numpy()
         score = self.value[..., 0][self.observed].double().numpy()
-        column = self.column[self.observed].numpy()
-        start = np.concatenate([[0], np.cumsum(count)])
+        column = self.column[self.observed].numpy().astype(np.int32)  # trees read no other
+        start = np.concatenate([[0], np.cumsum(count)]).astype(np.int32)
         return csr_array((score, column, start), shape=(len(self), columns))
 
     def edges(
