@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
-from ml.concept_linking import Embed, Link, link_concepts
+from ml.concept_linking import Embed, Link, coded_nodes, link_concepts
 from ml.concepts import Concept, Kind, dictionary
 from ml.knowledge_graph import KnowledgeGraph, Node
 from ml.records import PatientRecord
@@ -259,7 +259,12 @@ _UNKNOWN = (math.inf, -math.inf, -1)  # no value lies between these
 
 
 def graph_with_dictionary(
-    ontology: KnowledgeGraph, concepts: Sequence[Concept], embed: Embed, *, children: int
+    ontology: KnowledgeGraph,
+    concepts: Sequence[Concept],
+    embed: Embed | None,
+    *,
+    children: int,
+    hops: int | None = None,
 ) -> tuple[KnowledgeGraph, tuple[Link, ...]]:
     """The dictionary's concepts on top of what they reach in the ontology.
 
@@ -270,18 +275,24 @@ def graph_with_dictionary(
     Args:
         ontology: the whole ontology.
         concepts: the concepts that the model reads.
-        embed: texts to unit vectors.
-        children: steps down from a linked phenotype that are kept.
+        embed: texts to unit vectors; None links by codes and names alone.
+        children: steps down from a linked node along `is_a` that are kept, beside its ancestors.
+        hops: for graphs that are no ontology (iBKH), keep instead what is so many edges away from
+            a linked node; text then links to every node.
 
     Returns:
         The graph, and how each concept was linked.
 
     Raises:
-        DanglingEdgeError: a code of the dictionary is not in the ontology.
+        KeyError: a code of the dictionary is not in the ontology.
     """
-    codes = sorted({code for concept in concepts for code in concept.hpo})
-    pruned = ontology.pruned(codes, children=children)
-    links = link_concepts(concepts, pruned, embed)
+    if hops is None:
+        coded = {node for nodes in coded_nodes(concepts, ontology).values() for node in nodes}
+        pruned = ontology.pruned(sorted(coded), children=children)
+        links = link_concepts(concepts, pruned, embed)
+    else:
+        links = link_concepts(concepts, ontology, embed)
+        pruned = ontology.within({node for link in links for node in link.nodes}, hops)
     nodes = [Node(f"{CONCEPT}:{each.id}", CONCEPT, each.label) for each in concepts]
     groups = dict.fromkeys(each.group for each in concepts)
     nodes += [Node(f"{GROUP}:{group}", GROUP, group) for group in groups]
