@@ -1,8 +1,10 @@
 """What a demo finds ready: accounts, the shipped bundle, an example cohort, static files."""
 
+import contextlib
 import hashlib
 import json
 import secrets
+from io import StringIO
 from pathlib import Path
 
 from django.conf import settings
@@ -12,7 +14,6 @@ from django.utils import timezone
 
 from apps.accounts import services as accounts
 from apps.accounts.models import User
-from apps.errors import MirageError
 from apps.inference import services as inference
 from apps.patients import services as patients
 from apps.patients.models import Cohort
@@ -84,11 +85,12 @@ def make_example_cohort() -> None:
         now=now,
     )
     try:
-        with sample.open("rb") as file:
-            inference.upload_and_run(cohort=cohort, file=file, requested_by=clinician, now=now)
-    except MirageError:
+        call_command("import_ehr", sample, cohort=cohort.name, json=True, stdout=StringIO())
+    except SystemExit:
         cohort.delete()
         raise
+    with contextlib.suppress(inference.RunRefusedError):  # no model yet; the pages say so
+        inference.request_run(cohort=cohort, requested_by=clinician, now=timezone.now())
 
 
 def collect_static_files() -> None:

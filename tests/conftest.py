@@ -172,18 +172,12 @@ def bundle(bundle_folder, db, settings, tmp_path):
 @pytest.fixture
 def people():
     """A cohort of invented people with findings: `people(50)`."""
-    from apps.patients import services
     from tests.factories import CohortFactory
-    from tests.people import ehr_file
+    from tests.people import ehr_file, imported
 
     def make(count, seed=1):
         cohort = CohortFactory()
-        services.import_ehr(
-            cohort=cohort,
-            file=ehr_file(count, seed=seed),
-            uploaded_by=cohort.created_by,
-            now=timezone.now(),
-        )
+        imported(cohort, ehr_file(count, seed=seed))
         return cohort
 
     return make

@@ -8,7 +8,7 @@ from factory.django import DjangoModelFactory
 
 from apps.accounts.models import User
 from apps.inference.models import InferenceRun, Prediction, PseudoMRI
-from apps.patients.models import Cohort, EhrUpload, Finding, Membership, Patient
+from apps.patients.models import Cohort, EhrImport, Finding, Membership, Patient
 from apps.registry.models import Bundle, Deployment
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -54,15 +54,21 @@ class PatientFactory(DjangoModelFactory):
     created_at = NOW
 
 
-class EhrUploadFactory(DjangoModelFactory):
+class EhrImportFactory(DjangoModelFactory):
+    """A stored import; the rows alone, without what it would have stored."""
+
     class Meta:
-        model = EhrUpload
+        model = EhrImport
 
     cohort = factory.SubFactory(CohortFactory)
+    requested_by = factory.SelfAttribute("cohort.created_by")
+    requested_at = NOW
+    stage = "committed"
+    committed_at = NOW
+    file_name = "clinic.csv"
     sha256 = factory.Sequence(sha256)
-    uploaded_by = factory.SelfAttribute("cohort.created_by")
-    uploaded_at = NOW
-    patients_new = patients_updated = findings = 0
+    bytes = 100
+    columns = factory.LazyFunction(list)
 
 
 class FindingFactory(DjangoModelFactory):

@@ -1,8 +1,6 @@
 """What a user can do with runs and pseudo-MRIs. Every write to this app's tables starts here."""
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import BinaryIO
 
 from django.db import transaction
 from django.db.models import Max
@@ -11,8 +9,7 @@ from apps.accounts.models import User
 from apps.errors import MirageError
 from apps.inference.models import InferenceRun, Prediction, PseudoMRI
 from apps.jobs import queue
-from apps.patients import services as patients
-from apps.patients.models import Cohort, EhrUpload, Patient
+from apps.patients.models import Cohort, Patient
 from apps.registry.models import Bundle
 from apps.registry.selectors import champion_state
 from ml.records import Answer
@@ -30,46 +27,6 @@ class RunAlreadyActiveError(RunRefusedError):
 
 class JobStateError(MirageError):
     """A job is no longer, or not yet, in a state in which this can be done to it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UploadResult:
-    """What became of an upload: the file's rows are stored, and its run, if one could be queued."""
-
-    upload: EhrUpload
-    is_new: bool
-    run: InferenceRun | None
-    no_run: str
-
-    def __str__(self) -> str:
-        stored = (
-            f"Stored: {self.upload.patients_new:,} new patients, "
-            f"{self.upload.patients_updated:,} updated, {self.upload.findings:,} findings."
-            if self.is_new
-            else "This file is already in the cohort; nothing was changed."
-        )
-        return " ".join([stored, *self.upload.notes, self.no_run]).strip()
-
-
-def upload_and_run(
-    *, cohort: Cohort, file: BinaryIO, requested_by: User, now: datetime
-) -> UploadResult:
-    """Store an EHR file and score its cohort. The rows stay stored even if no run can be queued.
-
-    Raises:
-        EhrFileError: the file was refused, and nothing is stored.
-        NotAllowedError: the user may not change the cohort.
-    """
-    _check_may_edit(cohort, requested_by)
-    upload = patients.import_ehr(cohort=cohort, file=file, uploaded_by=requested_by, now=now)
-    is_new = upload.uploaded_at == now
-    run, no_run = None, ""
-    if is_new or not cohort.runs.exists():
-        try:
-            run = request_run(cohort=cohort, requested_by=requested_by, now=now)
-        except RunRefusedError as error:
-            no_run = str(error)
-    return UploadResult(upload=upload, is_new=is_new, run=run, no_run=no_run)
 
 
 @transaction.atomic
@@ -95,7 +52,7 @@ def request_run(
     total = meant.filter(pk=patient.pk).count() if patient else meant.count()
     if not total:
         raise RunRefusedError(
-            "There is no patient to predict for. Upload an EHR file to the cohort first."
+            "There is no patient to predict for. Import an EHR file into the cohort first."
         )
     last = cohort.runs.aggregate(last=Max("number"))["last"] or 0
     run = InferenceRun.objects.create(

@@ -153,42 +153,6 @@ class Patient(models.Model):
         return reverse("inference:patient", args=[self.pk])
 
 
-class EhrUploadQuerySet(models.QuerySet["EhrUpload"]):
-    """Chainable questions about uploads."""
-
-    def visible_to(self, user: User) -> "EhrUploadQuerySet":
-        return self.filter(cohort__in=Cohort.objects.visible_to(user))
-
-
-class EhrUpload(models.Model):
-    """One EHR file whose rows are all in the cohort."""
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    cohort = models.ForeignKey(Cohort, on_delete=models.CASCADE, related_name="uploads")
-    sha256 = models.CharField(max_length=64)
-    uploaded_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
-    )
-    uploaded_at = models.DateTimeField()
-    patients_new = models.PositiveIntegerField()
-    patients_updated = models.PositiveIntegerField()
-    findings = models.PositiveIntegerField(help_text="How many findings it added.")
-    notes = models.JSONField(
-        default=list, help_text="What was changed on the way in, as sentences."
-    )
-
-    objects = EhrUploadQuerySet.as_manager()
-
-    class Meta:
-        ordering = ["-uploaded_at"]
-        constraints = [
-            models.UniqueConstraint(fields=["cohort", "sha256"], name="one_upload_per_file"),
-        ]
-
-    def __str__(self) -> str:
-        return f"Upload {self.pk}"
-
-
 class FindingQuerySet(models.QuerySet["Finding"]):
     """Chainable questions about findings."""
 

@@ -1,15 +1,11 @@
 """What a user can ask for, and what they are told when it cannot be had."""
 
-from datetime import timedelta
-from io import BytesIO
-
 import pytest
 
 from apps.inference import services
 from apps.inference.models import InferenceRun, PseudoMRI
 from apps.jobs.models import JobState
 from apps.patients.models import Membership, Patient
-from apps.patients.services import EhrFileError
 from apps.registry import selectors
 from tests.factories import (
     NOW,
@@ -21,13 +17,6 @@ from tests.factories import (
 )
 
 pytestmark = pytest.mark.django_db
-FILE = b"patient,age,apoe4\nann,71,1\nbob,68,0\n"
-
-
-def upload(cohort, content=FILE, now=NOW, user=None):
-    return services.upload_and_run(
-        cohort=cohort, file=BytesIO(content), requested_by=user or cohort.created_by, now=now
-    )
 
 
 def ask(cohort, patient=None, user=None, now=NOW):
@@ -44,52 +33,19 @@ def viewer():
     return cohort, user
 
 
-def test_an_upload_is_stored_and_its_run_queued(bundle):
+def test_a_run_is_queued_for_all_who_were_there_when_it_was_asked_for(bundle):
     cohort = CohortFactory()
+    PatientFactory.create_batch(2, cohort=cohort)
 
-    result = upload(cohort)
+    run = ask(cohort)
 
-    assert (result.run.number, result.run.total, result.run.bundle) == (1, 2, bundle)
-    assert result.run.state == JobState.QUEUED
-    assert str(result).startswith("Stored: 2 new patients")
-
-
-def test_the_same_file_again_starts_no_second_run(bundle):
-    cohort = CohortFactory()
-    upload(cohort)
-
-    result = upload(cohort, now=NOW + timedelta(hours=1))
-
-    assert (result.is_new, result.run, InferenceRun.objects.count()) == (False, None, 1)
-    assert "already" in str(result)
+    assert (run.number, run.total, run.bundle) == (1, 2, bundle)
+    assert run.state == JobState.QUEUED
 
 
-def test_a_refused_file_starts_no_run(bundle):
-    cohort = CohortFactory()
-
-    with pytest.raises(EhrFileError):
-        upload(cohort, b"patient,age\nann,213\n")
-
-    assert not InferenceRun.objects.exists()
-
-
-def test_without_a_bundle_the_upload_is_kept_and_the_user_told_what_is_missing():
-    cohort = CohortFactory()
-
-    result = upload(cohort)
-
-    assert (result.run, cohort.patients.count()) == (None, 2)
-    assert "register_bundle" in str(result)
-
-
-def test_an_upload_during_a_run_is_kept_and_the_user_told_to_run_again(bundle):
-    cohort = CohortFactory()
-    upload(cohort)
-
-    result = upload(cohort, b"patient,age\ncarl,80\n", now=NOW + timedelta(minutes=1))
-
-    assert (result.run, cohort.patients.count()) == (None, 3)
-    assert "already under way" in str(result)
+def test_without_a_bundle_the_user_is_told_what_is_missing():
+    with pytest.raises(services.RunRefusedError, match="register_bundle"):
+        ask(PatientFactory().cohort)
 
 
 def test_a_damaged_bundle_refuses_runs_and_says_why(bundle):
@@ -102,7 +58,7 @@ def test_a_damaged_bundle_refuses_runs_and_says_why(bundle):
 
 
 def test_an_empty_cohort_has_nothing_to_run(bundle):
-    with pytest.raises(services.RunRefusedError, match="Upload an EHR file"):
+    with pytest.raises(services.RunRefusedError, match="Import an EHR file"):
         ask(CohortFactory())
 
 
@@ -133,15 +89,13 @@ def test_a_patient_of_another_cohort_is_not_run(bundle):
         ask(CohortFactory(), PatientFactory())
 
 
-def test_a_viewer_may_neither_upload_nor_run(bundle, viewer):
+def test_a_viewer_may_not_run(bundle, viewer):
     cohort, user = viewer
 
     with pytest.raises(services.NotAllowedError):
         ask(cohort, user=user)
-    with pytest.raises(services.NotAllowedError):
-        upload(cohort, user=user)
 
-    assert cohort.patients.count() == 1
+    assert not InferenceRun.objects.exists()
 
 
 def test_an_ended_run_cannot_be_cancelled():
@@ -202,8 +156,8 @@ def test_asking_again_after_a_failure_queues_it_again():
 
 
 def test_a_deleted_cohort_takes_all_that_is_known_of_its_patients_with_it(bundle):
-    cohort = CohortFactory()
-    upload(cohort)
+    cohort = PatientFactory().cohort
+    ask(cohort)
     cohort.delete()
 
     assert not Patient.objects.exists()

@@ -150,14 +150,14 @@ def test_without_patients_the_page_says_what_to_do(page, world):
     text = page()
 
     assert "No patient yet" in text
-    assert reverse("inference:upload", args=[world.cohort.pk]) in text
+    assert reverse("patients:start-import", args=[world.cohort.pk]) in text
 
 
 def test_a_viewer_is_offered_nothing_that_they_may_not_do(page):
     text = page("viewer")
 
     assert "Run MIRAGE" not in text
-    assert "Upload EHR" not in text
+    assert "Import EHR" not in text
 
 
 def test_a_run_under_way_is_a_line_that_asks_for_itself(page, world):

@@ -10,13 +10,14 @@ from django.utils import timezone
 from apps.accounts.models import User
 from apps.inference.models import InferenceRun, Prediction, PseudoMRI
 from apps.jobs.models import JobState
-from apps.patients.models import Cohort, Membership, Patient
+from apps.patients.models import Cohort, EhrImport, Membership, Patient
 from apps.registry.models import Bundle
 from ml.concepts import schema
 from tests.factories import (
     BundleFactory,
     CohortFactory,
     DeploymentFactory,
+    EhrImportFactory,
     FindingFactory,
     InferenceRunFactory,
     PatientFactory,
@@ -62,6 +63,7 @@ class World:
     run: InferenceRun
     prediction: Prediction
     pseudo_mri: PseudoMRI
+    ehr_import: EhrImport
 
 
 def make_world(media: Path) -> World:
@@ -88,6 +90,7 @@ def make_world(media: Path) -> World:
         run=run,
         prediction=prediction,
         pseudo_mri=decoded(prediction, media),
+        ehr_import=EhrImportFactory(cohort=cohort),
     )
 
 

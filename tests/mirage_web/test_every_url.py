@@ -23,10 +23,24 @@ URLS = {
     "accounts:sign-out": (None, WRITE, "users"),
     "patients:cohorts": (None, SAFE, "users"),
     "patients:create-cohort": (None, SAFE | WRITE, "users"),
+    "patients:start-import": ("cohort", SAFE | WRITE, "editors"),
+    "patients:import": ("ehr_import", SAFE, "editors"),
+    "patients:import-status": ("ehr_import", SAFE, "editors"),
+    "patients:cancel-import": ("ehr_import", WRITE, "editors"),
+    "patients:retry-import": ("ehr_import", WRITE, "editors"),
+    "patients:undo-import": ("ehr_import", WRITE, "editors"),
+    "patients:read-sheet": ("ehr_import", WRITE, "editors"),
+    "patients:import-columns": ("ehr_import", SAFE, "editors"),
+    "patients:import-column": ("ehr_import 0", SAFE | WRITE, "editors"),
+    "patients:decide-rest": ("ehr_import", WRITE, "editors"),
+    "patients:use-template": ("ehr_import", WRITE, "editors"),
+    "patients:check-import": ("ehr_import", WRITE, "editors"),
+    "patients:import-problems": ("ehr_import", SAFE, "editors"),
+    "patients:file-with-errors": ("ehr_import", SAFE, "editors"),
+    "patients:commit-import": ("ehr_import", WRITE, "editors"),
     "registry:models": (None, SAFE, "users"),
     "inference:queue": (None, SAFE, "users"),
     "inference:cohort": ("cohort", SAFE, "members"),
-    "inference:upload": ("cohort", SAFE | WRITE, "editors"),
     "inference:request-cohort-run": ("cohort", WRITE, "editors"),
     "inference:patient": ("patient", SAFE, "members"),
     "inference:request-patient-run": ("patient", WRITE, "editors"),
@@ -57,6 +71,14 @@ def all_names(resolver, namespace=""):
             yield f"{namespace}{pattern.name}"
 
 
+def arguments(world, key):
+    """Of "run": its key; of "ehr_import 0": its key and 0."""
+    if key is None:
+        return []
+    thing, *more = key.split()
+    return [getattr(world, thing).pk, *more]
+
+
 def expected(audience, role, method, methods):
     """Status codes that are right for this role and method."""
     if audience != "everyone" and role == "anonymous":
@@ -79,7 +101,7 @@ def test_every_url_is_in_the_table():
 @pytest.mark.parametrize("name", URLS)
 def test_each_role_can_do_what_the_table_says_and_nothing_else(client, world, name):
     key, methods, audience = URLS[name]
-    url = reverse(name, args=[getattr(world, key).pk] if key else [])
+    url = reverse(name, args=arguments(world, key))
     for role, method in product(ROLES, METHODS):
         client.logout()
         if role != "anonymous":
@@ -94,7 +116,8 @@ def test_each_role_can_do_what_the_table_says_and_nothing_else(client, world, na
 @pytest.mark.parametrize("name", [n for n, (key, *_) in URLS.items() if key])
 def test_a_made_up_identifier_answers_404(client, world, name):
     client.force_login(world.users["owner"])
-    url = reverse(name, args=["00000000-0000-4000-8000-000000000000"])
+    made_up = ["00000000-0000-4000-8000-000000000000", *URLS[name][0].split()[1:]]
+    url = reverse(name, args=made_up)
     method = "get" if "get" in URLS[name][1] else "post"
 
     assert getattr(client, method)(url).status_code == 404
@@ -106,8 +129,7 @@ def test_no_form_is_taken_from_another_site(world, name):
 
     client = Client(enforce_csrf_checks=True)
     client.force_login(world.users["owner"])
-    key = URLS[name][0]
-    url = reverse(name, args=[getattr(world, key).pk] if key else [])
+    url = reverse(name, args=arguments(world, URLS[name][0]))
 
     assert client.post(url).status_code == 403
 
@@ -116,7 +138,7 @@ def test_no_form_is_taken_from_another_site(world, name):
 def test_no_page_may_be_stored_and_none_allows_inline_code(client, world, name):
     client.force_login(world.users["owner"])
     key, methods, _ = URLS[name]
-    url = reverse(name, args=[getattr(world, key).pk] if key else [])
+    url = reverse(name, args=arguments(world, key))
 
     response = client.get(url) if "get" in methods else client.post(url)
 

@@ -1,13 +1,15 @@
 """What the database itself refuses, and who sees what."""
 
+from datetime import timedelta
+
 import pytest
 from django.db import IntegrityError, transaction
 
-from apps.patients.models import Cohort, EhrUpload, Finding, Membership, Patient
+from apps.patients.models import Cohort, EhrImport, Finding, Membership, Patient
 from tests.factories import (
     NOW,
     CohortFactory,
-    EhrUploadFactory,
+    EhrImportFactory,
     FindingFactory,
     PatientFactory,
     UserFactory,
@@ -19,14 +21,14 @@ pytestmark = pytest.mark.django_db
 def test_a_member_sees_the_cohort_and_all_in_it_and_a_stranger_nothing():
     finding = FindingFactory()
     cohort = finding.patient.cohort
-    upload = EhrUploadFactory(cohort=cohort)
+    ehr_import = EhrImportFactory(cohort=cohort)
     member, stranger = cohort.created_by, UserFactory()
 
     for model, row in [
         (Cohort, cohort),
         (Patient, finding.patient),
         (Finding, finding),
-        (EhrUpload, upload),
+        (EhrImport, ehr_import),
     ]:
         assert list(model.objects.visible_to(member)) == [row]
         assert not model.objects.visible_to(stranger).exists()
@@ -86,10 +88,22 @@ def test_a_name_is_refused_where_a_pseudonym_belongs(pseudonym):
 
 
 def test_the_same_file_is_in_a_cohort_once():
-    upload = EhrUploadFactory()
+    ehr_import = EhrImportFactory()
 
     with pytest.raises(IntegrityError), transaction.atomic():
-        EhrUploadFactory(cohort=upload.cohort, sha256=upload.sha256)
+        EhrImportFactory(
+            cohort=ehr_import.cohort,
+            sha256=ehr_import.sha256,
+            committed_at=NOW + timedelta(days=1),
+        )
+
+
+def test_after_an_import_was_taken_back_its_file_may_come_again():
+    undone = EhrImportFactory(stage="undone")
+
+    EhrImportFactory(
+        cohort=undone.cohort, sha256=undone.sha256, committed_at=NOW + timedelta(days=1)
+    )
 
 
 def test_a_user_has_one_role_in_a_cohort():

@@ -4,7 +4,7 @@ import pytest
 from django.urls import reverse
 
 from apps.patients.models import Cohort
-from tests.factories import CohortFactory, EhrUploadFactory, PatientFactory, UserFactory
+from tests.factories import CohortFactory, EhrImportFactory, PatientFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -28,7 +28,7 @@ def test_without_a_cohort_the_first_steps_are_shown(client, user):
 def test_only_cohorts_of_the_user_are_listed(client, user):
     mine, theirs = CohortFactory(created_by=user, name="Mine"), CohortFactory(name="Theirs")
     PatientFactory.create_batch(3, cohort=mine)
-    EhrUploadFactory(cohort=mine)
+    EhrImportFactory(cohort=mine)
 
     page = client.get(COHORTS).content.decode()
 

@@ -7,6 +7,7 @@ import pytest
 from apps.patients.importing import runner, services
 from apps.patients.models import Finding, Patient
 from tests.factories import NOW, CohortFactory
+from tests.patients.importing.wizard import Wizard
 
 
 @pytest.fixture(scope="session")
@@ -98,6 +99,12 @@ class Importer:
 @pytest.fixture
 def importer(cohort):
     return Importer(cohort)
+
+
+@pytest.fixture
+def wizard(client, importer):
+    client.force_login(importer.user)
+    return Wizard(client, importer)
 
 
 @pytest.fixture
