@@ -46,7 +46,7 @@ class UNetConfig:
     @property
     def stride(self) -> int:
         """Edge in voxels of what one place of the bottleneck covers."""
-        return self.stem_stride * 2 ** (len(self.channels) - 1)
+        return self.stem_stride << (len(self.channels) - 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,7 +262,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 principal=True,
             ),
             pretrain=PretrainConfig(
-                epochs=6,
+                epochs=4,
                 batch_size=8,
                 mean_skip_share=0.1,
                 neighbour_skip_share=0.5,

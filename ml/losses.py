@@ -5,7 +5,6 @@ from functools import lru_cache
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn import functional
 
 from ml.config import ReconstructionConfig
 

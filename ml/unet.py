@@ -245,9 +245,7 @@ class PrincipalMaps(nn.Module):
         self.register_buffer("cells", around.flatten().nonzero().squeeze(1), persistent=False)
         self.register_buffer("weight", torch.zeros(config.width, COARSE_MAPS * len(self.cells)))
 
-    def read(
-        self, padded: Float[Tensor, "patients 1 x y z"]
-    ) -> Float[Tensor, "patients features"]:
+    def read(self, padded: Float[Tensor, "patients 1 x y z"]) -> Float[Tensor, "patients features"]:
         """The coarse features of volumes, from which the mean brain was taken off."""
         cubes = functional.avg_pool3d(padded, self.cube) if self.cube > 1 else padded
         return _space_to_depth(cubes, 2).flatten(2)[:, :, self.cells].flatten(1)
@@ -262,9 +260,10 @@ class PrincipalMaps(nn.Module):
     def write(self, z: Float[Tensor, "patients width"]) -> Float[Tensor, "patients 8 i j k"]:
         """The sum of the components, as maps on the cells of the stem; 0 outside the brain."""
         with torch.autocast(z.device.type, enabled=False):
-            features = (z.float() @ self.weight).unflatten(1, (COARSE_MAPS, -1))
+            features = (z.float() @ self.weight).reshape(len(z), COARSE_MAPS, -1)
         maps = features.new_zeros(len(z), COARSE_MAPS, _voxels(self.coarse))
-        return maps.index_copy(2, self.cells, features).unflatten(2, self.coarse)
+        filled: Tensor = maps.index_copy(2, self.cells, features)
+        return filled.reshape(len(z), COARSE_MAPS, *self.coarse)
 
 
 class _Displacement(nn.Module):

@@ -2,22 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from jaxtyping import Float, Int
-from scipy import ndimage
 from torch import Tensor
 
 from ml.data.mri import Grid, brain_mask, intensity_range
-from ml.data.phantom_anatomy import CSF_INTENSITY, GREY_INTENSITY, REGIONS, anatomy
+from ml.data.regions import ventricle_ml
 from ml.losses import ssim
 from ml.skip_bank import SkipBank
 from ml.training.pretrain_unet import encode_with_skips
 from ml.unet import UNet3D
 
 Decode = Callable[[Tensor, Sequence[Tensor]], Tensor]
-NEAR_VENTRICLES_MM = 10.0
 
 
 class NoContrastError(ValueError):
@@ -87,46 +84,20 @@ def swap_test(
     decoded_ml = torch.cat(
         [
             ventricle_ml(
-                decode(part, [skip.expand(len(part), -1, -1, -1, -1) for skip in fixed_skips]), grid
+                decode(part, [skip.expand(len(part), -1, -1, -1, -1) for skip in fixed_skips])[
+                    :, 0
+                ],
+                grid,
             )
             for part in torch.split(z, batch_size)
         ]
     )
-    true_ml = torch.cat([ventricle_ml(part, grid) for part in torch.split(scans, batch_size)])
+    true_ml = torch.cat([ventricle_ml(part[:, 0], grid) for part in torch.split(scans, batch_size)])
     return Swap(_shift(decoded_ml, labels), _shift(true_ml, labels))
 
 
 def _shift(volume_ml: Float[Tensor, " patients"], labels: Int[Tensor, " patients"]) -> float:
     return float(volume_ml[labels == 1].mean() - volume_ml[labels == 0].mean())
-
-
-@lru_cache(maxsize=4)
-def _ventricle_reading(grid: Grid) -> tuple[Tensor, float, float]:
-    """Where to look for ventricles, and the normalised intensities of CSF and of grey matter."""
-    brain = anatomy(grid)
-    region = brain.regions[REGIONS.index("ventricles")] > 0.3
-    voxels = max(1, round(NEAR_VENTRICLES_MM / grid.spacing_mm))
-    near = ndimage.binary_dilation(region, iterations=voxels) & brain_mask(grid)
-    inside = brain.t1[brain_mask(grid)]
-    csf, grey = (
-        (tissue - float(inside.mean())) / float(inside.std())
-        for tissue in (CSF_INTENSITY, GREY_INTENSITY)
-    )
-    return torch.tensor(near), csf, grey
-
-
-def ventricle_ml(
-    volumes: Float[Tensor, "patients 1 x y z"], grid: Grid
-) -> Float[Tensor, " patients"]:
-    """Volume of CSF within 10 mm of the template's lateral ventricles, in ml.
-
-    Each voxel counts by where its normalised intensity lies between CSF (1) and grey matter (0),
-    so a half-filled voxel counts half. It reads scans and decoded volumes alike; it also sees a
-    little CSF of nearby sulci, the same for both.
-    """
-    near, csf, grey = _ventricle_reading(grid)
-    share = ((grey - volumes[:, 0, near]) / (grey - csf)).clamp(0, 1)
-    return share.sum(1) * grid.voxel_ml
 
 
 @torch.no_grad()

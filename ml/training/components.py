@@ -14,8 +14,8 @@ def fit_components(unet: UNet3D, volumes: Float[Tensor, "patients x y z"]) -> fl
     r"""Set the principal components of an autoencoder from the training scans.
 
     With coarse features $f_i$ (means over cubes, mean brain taken off) and the eigenvectors $q_k$
-    of the scans' Gram matrix, the component is $v_k = \sum_i q_{ki} f_i / \sqrt{\lambda_k}$; z is the
-    score over its standard deviation, and one unit of z stands for $v_k$ times that deviation.
+    of the scans' Gram matrix, the component is $v_k = \sum_i q_{ki} f_i / \sqrt{\lambda_k}$. z is
+    the score over its standard deviation, and one unit of z stands for $v_k$ times that deviation.
 
     Paper: none; ours. A network trained from nothing had learned less after six passes over 308
     scans (SSIM .67 of held-out scans, swap ratio .40) than 128 such components hold (.74, .91).

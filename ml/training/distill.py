@@ -60,7 +60,7 @@ def choose_blend(
                 source=embedding[rest], target=people.latent[rest], blend=blend
             )
             moved[~rest] = alignment(embedding[~rest])
-        soft = fit_teacher(moved, people.label, people.fold).soft.numpy()
+        soft = fit_teacher(moved, people.label, people.fold, people.regions_ml).soft.numpy()
         losses[f"{blend:g}"] = float(log_loss(people.label.numpy()[known], soft[known]))
     best = min(losses, key=lambda blend: round(losses[blend], 3))
     return float(best), losses

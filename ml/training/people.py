@@ -18,6 +18,7 @@ class TrainingPeople:
         findings: from the EHR, on training scales.
         volumes: normalised scans.
         latent: z of the scans.
+        regions_ml: regional volumes read off the scans (`ml.data.regions`).
         label: 1 AD, 0 CN, NaN not recorded.
         fold: part of each row; all visits of a person are in one part.
     """
@@ -26,6 +27,7 @@ class TrainingPeople:
     findings: Findings
     volumes: Float16[Tensor, "patients x y z"]
     latent: Float[Tensor, "patients width"]
+    regions_ml: Float[Tensor, "patients regions"]
     label: Float[Tensor, " patients"]
     fold: Int[Tensor, " patients"]
 
@@ -39,6 +41,7 @@ class TrainingPeople:
             self.findings.rows(index),
             self.volumes[index],
             self.latent[index],
+            self.regions_ml[index],
             self.label[index],
             self.fold[index],
         )

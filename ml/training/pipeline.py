@@ -1,12 +1,9 @@
 """All stages of a training, from a cohort folder to a bundle folder."""
 
-import contextlib
 import hashlib
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -21,28 +18,26 @@ from ml.bundle import (
     write_weights,
 )
 from ml.card import BundleCard, Reference
-from ml.concept_linking import coverage
 from ml.concepts import Concept, dictionary, schema
 from ml.config import PROFILES, Profile
 from ml.data.cohort import Cohort, CohortError, split_by_person, split_hash
 from ml.data.mri import brain_mask, grid, template
-from ml.graph_encoder import ConceptGraph
-from ml.knowledge_sources.hpo import read_hpo
-from ml.mirage import Member, Mirage, PseudoMRIDecoder
-from ml.patient_graph import FindingScaler, graph_with_dictionary
-from ml.skip_bank import SkipBank, choose_donors
-from ml.text_encoder import TextEncoder
-from ml.training.distill import choose_blend, distill
+from ml.data.regions import regional_volumes_ml
+from ml.mirage import Mirage, PseudoMRIDecoder
+from ml.patient_graph import FindingScaler
 from ml.training.evaluate import evaluate, youden_threshold
+from ml.training.learn import (
+    Progress,
+    knowledge,
+    learn_surrogate,
+    one_thread,
+    skip_bank,
+    surrogate_figures,
+)
 from ml.training.people import TrainingPeople
-from ml.training.pretrain_unet import encode, encode_with_skips, pretrain_unet
-from ml.training.propagate import Propagated, propagate
+from ml.training.pretrain_unet import PretrainReport, encode, pretrain_unet
 from ml.training.stage_watch import StageWatch
 from ml.unet import UNet3D
-from ml.whitening import effective_rank
-
-Progress = Callable[[str, int, int], None]
-"""Stage, steps done, steps in all."""
 
 FRACTIONS = {"train": 0.75, "test": 0.25}
 LIMITS = (
@@ -96,27 +91,17 @@ def train(
     watch = StageWatch()
     cohort = Cohort.load(cohort_folder)
     parts = _split(cohort, seed)
-    unet, people, scaler = _autoencoder(cohort, parts, settings, seed, report)
+    unet, people, scaler, pretrained = _autoencoder(cohort, parts, settings, seed, report)
     watch.lap("autoencoder")
     mirage = Mirage(scaler, settings)
-    bank = _skip_bank(unet, people, settings, seed)
-    drawer = PseudoMRIModel(PseudoMRIDecoder(unet.decoder, bank), _intensity(settings))
+    bank = skip_bank(unet, people, settings, seed)
+    drawer = PseudoMRIModel(PseudoMRIDecoder(unet.decoder, bank), _intensity(unet))
     check_size(mirage, drawer)
-    with _one_thread():
-        graph, graph_report = _knowledge(scaler.concepts, scaler, settings, text_cache)
-        propagated = _propagate(people, graph, unet, settings, seed, report)
-        embedding = _out_of_fold(people, propagated)
-    watch.lap("graph")
-    blend, blends = choose_blend(embedding, people, settings.distill.blends)
-    logit, distilled = _distill(
-        mirage, embedding, people, propagated, unet, bank, blend, settings, seed, report
-    )
+    with one_thread():
+        graph, graph_report = knowledge(scaler, settings, text_cache)
+    learned = learn_surrogate(mirage, people, graph, unet, bank, seed, report, watch)
     known = ~people.label.isnan()
-    mirage.calibration.fit(logit[known], people.label[known] == 1, settings.diagnosis.coverage)
-    mirage.familiarity.fit(embedding)
-    mirage.eval()
-    watch.lap("distillation")
-    probability = mirage.calibration.probability(logit).numpy()
+    probability = mirage.calibration.probability(learned.logit).numpy()
     threshold = youden_threshold(probability[known], people.label[known].numpy() == 1)
     metrics = evaluate(cohort, parts.train, parts.test, mirage, unet, drawer, threshold, seed=seed)
     watch.lap("evaluation")
@@ -125,10 +110,11 @@ def train(
         "split": split_hash({"train": parts.train, "test": parts.test}),
         "parts": {"train": len(parts.train), "test": len(parts.test)},
         "graph": graph_report,
-        "propagate": [each.losses for each in propagated],
-        "distill": [asdict(each) for each in distilled],
-        "blend": {"chosen": blend, "out_of_fold_log_loss": blends},
-        "surrogate": _surrogate_figures(embedding, people),
+        "autoencoder": asdict(pretrained),
+        "propagate": [each.losses for each in learned.propagated],
+        "distill": [asdict(each) for each in learned.distilled],
+        "blend": {"chosen": learned.blend, "out_of_fold_log_loss": learned.blend_losses},
+        "surrogate": surrogate_figures(learned.embedding, people),
         "calibration": {
             "temperature": 1 / max(float(mirage.calibration.slope), 1e-6),
             "intercept": float(mirage.calibration.intercept),
@@ -180,7 +166,7 @@ def _split(cohort: Cohort, seed: int) -> Parts:
 
 def _autoencoder(
     cohort: Cohort, parts: Parts, settings: Profile, seed: int, report: Progress
-) -> tuple[UNet3D, TrainingPeople, FindingScaler]:
+) -> tuple[UNet3D, TrainingPeople, FindingScaler, PretrainReport]:
     """Phase 1, and the training people with the latents that it gives."""
     volumes = torch.from_numpy(
         cohort.normalised_volumes(
@@ -189,7 +175,7 @@ def _autoencoder(
             lambda done, total: report("read scans", done, total),
         )
     )
-    unet, _ = pretrain_unet(
+    unet, pretrained = pretrain_unet(
         volumes,
         settings.unet,
         settings.pretrain,
@@ -206,10 +192,11 @@ def _autoencoder(
         scaler.encode(records),
         volumes,
         encode(unet, volumes),
+        regional_volumes_ml(volumes, unet.grid),
         torch.tensor([_label(labels[each]) for each in parts.train]),
         _folds(persons, settings.distill.folds, seed),
     )
-    return unet, people, scaler
+    return unet, people, scaler, pretrained
 
 
 def _label(diagnosis: int | None) -> float:
@@ -229,128 +216,16 @@ def _folds(persons: dict[str, str], folds: int, seed: int) -> Tensor:
     return torch.tensor([fold[each] for each in persons])
 
 
-def _knowledge(
-    concepts: tuple[Concept, ...],
-    scaler: FindingScaler,
-    settings: Profile,
-    text_cache: Path | None,
-) -> tuple[ConceptGraph, dict[str, Any]]:
-    embed = TextEncoder(cache=text_cache)
-    graph, links = graph_with_dictionary(
-        read_hpo(), concepts, embed, children=settings.graph.children
-    )
-    text = embed([node.name for node in graph.nodes])
-    figures = {
-        "nodes": len(graph.nodes),
-        "edges": len(graph.edges),
-        "version": graph.version,
-        "text_encoder": Path(embed.model).name,
-        "links": coverage(links),
-    }
-    return ConceptGraph.build(graph, text, scaler), figures
+def _intensity(unet: UNet3D) -> Float[Tensor, " 2"]:
+    """Mean and spread that turn a decoded volume back into intensities with air at 0.
 
-
-def _propagate(
-    people: TrainingPeople,
-    graph: ConceptGraph,
-    unet: UNet3D,
-    settings: Profile,
-    seed: int,
-    report: Progress,
-) -> list[Propagated]:
-    """Phase 2 once for each fold, without the fold's people."""
-    folds = settings.distill.folds
-    return [
-        propagate(
-            people.rows((people.fold != fold).nonzero().squeeze(1)),
-            graph,
-            unet,
-            settings.graph,
-            settings.propagate,
-            seed=seed,
-            progress=_part_of(report, "graph", fold, folds),
-        )
-        for fold in range(folds)
-    ]
-
-
-@torch.no_grad()
-def _out_of_fold(
-    people: TrainingPeople, propagated: list[Propagated]
-) -> Float[Tensor, "patients width"]:
-    """z~ of everybody, from the encoder that had not seen them."""
-    embedding = torch.empty_like(people.latent)
-    for fold, each in enumerate(propagated):
-        rows = (people.fold == fold).nonzero().squeeze(1)
-        embedding[rows] = each.reader(people.findings.rows(rows))
-    return embedding
-
-
-def _skip_bank(unet: UNet3D, people: TrainingPeople, settings: Profile, seed: int) -> SkipBank:
-    rows = torch.tensor(choose_donors(people.persons, settings.skip_bank.max_donors, seed))
-    z, skips = encode_with_skips(unet, people.volumes[rows])
-    persons = [people.persons[row] for row in rows.tolist()]
-    return SkipBank.build(z, skips, persons, settings.skip_bank)
-
-
-def _distill(
-    mirage: Mirage,
-    embedding: Float[Tensor, "patients width"],
-    people: TrainingPeople,
-    propagated: list[Propagated],
-    unet: UNet3D,
-    bank: SkipBank,
-    blend: float,
-    settings: Profile,
-    seed: int,
-    report: Progress,
-) -> tuple[Float[Tensor, " patients"], list[Any]]:
-    """Phase 3 once for each fold, without the fold's people, and their logits."""
-    logit = torch.empty(len(people))
-    reports = []
-    for fold, (phase2, module) in enumerate(zip(propagated, mirage.members, strict=True)):
-        member = cast("Member", module)
-        member.reader.load_state_dict(phase2.reader.state_dict())
-        rest = (people.fold != fold).nonzero().squeeze(1)
-        reports.append(
-            distill(
-                member,
-                embedding[rest],
-                people.rows(rest),
-                phase2.teacher,
-                unet,
-                bank,
-                settings.distill,
-                settings.reconstruction,
-                blend=blend,
-                teacher_share=settings.propagate.teacher_share,
-                seed=seed,
-                progress=_part_of(report, "distillation", fold, settings.distill.folds),
-            )
-        )
-        rows = (people.fold == fold).nonzero().squeeze(1)
-        with torch.no_grad():
-            logit[rows] = member.head(member.surrogate(embedding[rows]))
-    return logit, reports
-
-
-def _surrogate_figures(
-    embedding: Float[Tensor, "patients width"], people: TrainingPeople
-) -> dict[str, float]:
-    """How much of the latents the out-of-fold guesses explain, and in how many directions."""
-    residual = (embedding - people.latent).square().sum()
-    total = (people.latent - people.latent.mean(0)).square().sum()
-    return {
-        "out_of_fold_r2": float(1 - residual / total),
-        "effective_rank": effective_rank(embedding),
-        "effective_rank_of_latents": effective_rank(people.latent),
-    }
-
-
-def _intensity(settings: Profile) -> Float[Tensor, " 2"]:
-    here = grid(settings.spacing_mm)
-    inside = template(here)[brain_mask(here)]
-    return torch.tensor([float(inside.mean()), float(inside.std())])
+    The spread is the template's. Scans are z-scored inside a mask that is the same for everybody
+    and so holds some air; where their air lies is read off the mean brain's corner.
+    """
+    inside = template(unet.grid)[brain_mask(unet.grid)]
+    spread = float(inside.std())
+    air = float(unet.encoder.mean_brain[0, 0, 0, 0, 0])
+    return torch.tensor([-air * spread, spread])
 
 
 def _reference(cohort: Cohort, train_ids: tuple[str, ...]) -> Reference:
@@ -372,23 +247,5 @@ def _version(files: dict[str, str]) -> str:
     return hashlib.sha256("".join(files.values()).encode()).hexdigest()[:10]
 
 
-def _part_of(report: Progress, stage: str, part: int, parts: int) -> Callable[..., None]:
-    def tell(done: int, total: int, _: float) -> None:
-        report(stage, part * total + done, parts * total)
-
-    return tell
-
-
 def _silent(stage: str, done: int, total: int) -> None:
     del stage, done, total
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Small operations are up to 34 times slower on two busy threads (method.md trap 12)."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -83,11 +83,11 @@ def pretrain_unet(
         )
     torch.manual_seed(seed)
     order = torch.Generator().manual_seed(seed)
-    unet = UNet3D(unet_config)
+    unet = UNet3D(unet_config).train()
     for weight in unet.parameters():  # this layout of the convolutions is a third faster on CPUs
         if weight.dim() == 5:
             weight.data = weight.data.contiguous(memory_format=torch.channels_last_3d)
-    unet.set_mean_brain(sum(part.float().sum(0) for part in volumes.split(64)) / patients)
+    unet.set_mean_brain(_mean(volumes))
     held = fit_components(unet, volumes) if unet_config.principal else 0.0
     mask = torch.tensor(brain_mask(unet.grid))
     batches = max(1, patients // config.batch_size)
@@ -102,7 +102,7 @@ def pretrain_unet(
     for _ in range(config.epochs):
         total = 0.0
         rows = torch.randperm(patients, generator=order)
-        for batch in rows.chunk(batches):
+        for batch in torch.split(rows[: batches * config.batch_size], config.batch_size):
             scans = volumes[batch].float()[:, None]
             with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
                 z, own = unet.encoder(scans)
@@ -162,6 +162,14 @@ def _training_skips(
         z.detach(), z.detach(), others, k=min(config.neighbours, patients - 1), cap=1.0
     )
     return tuple(mix_skips(weights, level) for level in own)
+
+
+def _mean(volumes: Volumes) -> Float[Tensor, "x y z"]:
+    """Their mean in single precision, without a copy of them all in it."""
+    total = torch.zeros(volumes.shape[1:])
+    for part in torch.split(volumes, 64):
+        total += part.float().sum(0)
+    return total / len(volumes)
 
 
 @torch.no_grad()

@@ -83,7 +83,7 @@ def propagate(
     """
     torch.manual_seed(seed)
     encoder = GraphEncoder(graph_config, graph, people.latent.shape[1])
-    teacher = fit_teacher(people.latent, people.label, people.fold)
+    teacher = fit_teacher(people.latent, people.label, people.fold, people.regions_ml)
     reading = _Reading(teacher)
     target = soft_target(people.label, teacher.soft, config.teacher_share)
     parameters = [*encoder.parameters(), *reading.parameters()]

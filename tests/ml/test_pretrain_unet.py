@@ -8,7 +8,8 @@ from ml.config import PROFILES, SkipBankConfig
 from ml.data.mri import brain_mask, grid, normalise
 from ml.data.phantom import PhantomConfig, phantom_scan, sample_person
 from ml.data.phantom_anatomy import anatomy
-from ml.evaluation.swap import NoContrastError, reconstruction, swap_test, ventricle_ml
+from ml.data.regions import ventricle_ml
+from ml.evaluation.swap import NoContrastError, reconstruction, swap_test
 from ml.skip_bank import SkipBank, choose_donors
 from ml.training.pretrain_unet import (
     TooFewScansError,
@@ -130,7 +131,7 @@ def test_the_reading_of_ventricles_follows_their_true_volume():
         rng = np.random.default_rng(4)
         person = replace(sample_person("sub-1", rng, config), ventricle_mm=widening)
         voxels, volumes = phantom_scan(person, anatomy(COARSE), COARSE, rng, config)
-        scan = torch.tensor(normalise(voxels, brain_mask(COARSE)))[None, None]
+        scan = torch.tensor(normalise(voxels, brain_mask(COARSE)))[None]
         read.append(float(ventricle_ml(scan, COARSE)))
         true.append(volumes["ventricles_ml"])
     assert read == sorted(read)

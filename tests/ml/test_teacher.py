@@ -55,3 +55,21 @@ def test_too_few_labels_are_counted():
     latent, _, fold = scans(n=8)
     with pytest.raises(TooFewLabelsError, match="a head needs two of each"):
         fit_teacher(latent, torch.zeros(8), fold)
+
+
+def test_regional_volumes_help_where_labels_are_few():
+    """Many directions of z, few labels: the volumes say where to look, without any label."""
+    generator = torch.Generator().manual_seed(5)
+    latent = torch.randn(400, 100, generator=generator)
+    atrophy = latent[:, :4].sum(1)
+    state = (atrophy + torch.randn(400, generator=generator) > 0).float()
+    volumes = torch.stack([atrophy, torch.randn(400, generator=generator)], dim=1)
+    few = state.clone()
+    few[60:] = float("nan")
+    fold = torch.arange(400) % 4
+
+    def auc(regions_ml):
+        soft = fit_teacher(latent, few, fold, regions_ml).soft[60:]
+        return roc_auc_score(state[60:], soft)
+
+    assert auc(volumes) > auc(None) + 0.05
