@@ -1,4 +1,4 @@
-"""The command line: `python -m ml phantom | train | predict | card`; `--help` behind each."""
+"""The command line: `python -m ml phantom | graph | train | predict | card`, each with `--help`."""
 
 import csv
 import json
@@ -6,13 +6,16 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from tqdm import tqdm
 
 from ml.card import BundleError, fingerprint, readable, verify
 from ml.records import PatientRecord, Prediction
+
+if TYPE_CHECKING:
+    from ml.knowledge_graph import KnowledgeGraph
 
 PREDICTION_COLUMNS = ("patient", "probability", "low", "high", "answer", "missing")
 TEXT_CACHE = Path.home() / ".cache" / "mirage"
@@ -103,6 +106,84 @@ class Train:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Graph:
+    """Read a published knowledge graph into one file with a hash, and say what is in it.
+
+    Attributes:
+        out: file of the graph (safetensors).
+        source: which graph; the default is made of HPO and ICD-10-CM, which are installed.
+        input: folder of the source's files; the default graph needs none.
+        concepts: put the concept dictionary on top and keep what its concepts reach: those that
+            the model reads (schema), all of them, or none, which keeps the whole graph.
+        hops: with concepts, how many edges from a linked node are kept; for the default graph all
+            ancestors are, and so many steps down.
+        text: with concepts, also link by the likeness of names to this encoder: `minilm`, a
+            folder, or a hub name; codes and exact names alone if empty.
+        pooling: of that encoder: the mean of a name's tokens, or its first token (cls).
+        repair: leave out and count edges that end nowhere and doubled identifiers.
+        json: print JSON instead of text.
+    """
+
+    out: Path
+    source: Literal["ibkh", "hetionet", "primekg", "default"] = "default"
+    input: Annotated[Path | None, tyro.conf.arg(name="in")] = None
+    concepts: Literal["none", "schema", "all"] = "none"
+    hops: int = 1
+    text: str = ""
+    pooling: Literal["mean", "cls"] = "mean"
+    repair: bool = False
+    json: bool = False
+
+    def run(self) -> None:
+        """Write the graph and print what was read, left out, linked and kept."""
+        from ml.concept_linking import coverage
+        from ml.concepts import dictionary, schema
+        from ml.knowledge_file import write_knowledge
+        from ml.patient_graph import graph_with_dictionary
+        from ml.text_encoder import TextEncoder
+
+        graph, left_out = self._read()
+        report: dict[str, Any] = {"read": graph.counts(), "left_out": left_out}
+        if self.concepts != "none":
+            known = dictionary()
+            concepts = [known[name] for name in (schema() if self.concepts == "schema" else known)]
+            embed = None
+            if self.text:
+                model = None if self.text == "minilm" else self.text
+                embed = TextEncoder(model, TEXT_CACHE, pooling=self.pooling)
+            hops = None if self.source == "default" else self.hops
+            graph, links = graph_with_dictionary(
+                graph, concepts, embed, children=self.hops, hops=hops
+            )
+            report |= {"kept": graph.counts(), "links": coverage(links)}
+        write_knowledge(self.out, graph)
+        report |= {"out": str(self.out), "version": graph.version}
+        _say(self.json, report, _outline(report))
+
+    def _read(self) -> "tuple[KnowledgeGraph, dict[str, int]]":
+        from ml.knowledge_sources.default import read_default
+        from ml.knowledge_sources.hetionet import read_hetionet
+        from ml.knowledge_sources.ibkh import read_ibkh
+        from ml.knowledge_sources.primekg import read_primekg
+
+        if self.source == "default":
+            return read_default(), {}
+        if self.input is None:
+            raise InputError(f"The graph {self.source} is read from files: give their folder, --in")
+        read = {"ibkh": read_ibkh, "hetionet": read_hetionet, "primekg": read_primekg}
+        with tqdm(desc=self.source, unit="B", unit_scale=True, file=sys.stderr) as bar:
+
+            def move(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            reading = read[self.source](self.input, repair=self.repair, progress=move)
+        graph = reading.graph.connected()
+        alone = len(reading.graph.nodes) - len(graph.nodes)
+        return graph, reading.left_out | ({"nodes without an edge": alone} if alone else {})
+
+
+@dataclass(frozen=True, kw_only=True)
 class Predict:
     """Predict for every patient of an EHR table, and draw their pseudo-MRIs if asked.
 
@@ -187,6 +268,7 @@ class Card:
 Command = (
     Annotated[Phantom, tyro.conf.subcommand("phantom")]
     | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Graph, tyro.conf.subcommand("graph")]
     | Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Card, tyro.conf.subcommand("card")]
 )
@@ -215,6 +297,18 @@ def _safe_cell(text: str) -> str:
 
 def _say(as_json: bool, entries: dict[str, Any], text: str) -> None:
     print(json.dumps(entries, indent=2) if as_json else text)
+
+
+def _outline(report: dict[str, Any], indent: str = "") -> str:
+    """A report as indented lines: what is in a report of its own stands under its name."""
+    lines = []
+    for name, value in report.items():
+        if isinstance(value, dict):
+            lines += [f"{indent}{name}", _outline(value, f"{indent}  ")]
+        else:
+            shown = ", ".join(value) if isinstance(value, list) else value
+            lines.append(f"{indent}{name}: {shown}")
+    return "\n".join(lines)
 
 
 def _moves(bar: "tqdm[Any]") -> Callable[[int, int], None]:
