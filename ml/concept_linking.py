@@ -7,7 +7,6 @@ from enum import StrEnum
 
 import torch
 from jaxtyping import Float, Int
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from ml.concepts import Concept
@@ -182,6 +181,8 @@ def assign_one_to_one(
         scores, places: of each row's candidates.
         taken: places that are not to be given.
     """
+    from scipy.optimize import linear_sum_assignment  # serving, which never links, goes without
+
     choice = torch.tensor(sorted(set(places.flatten().tolist())), dtype=torch.long)
     table = torch.zeros(len(scores), len(choice))
     table.scatter_(1, torch.searchsorted(choice, places), scores.clamp_min(0))

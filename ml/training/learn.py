@@ -12,9 +12,10 @@ from torch import Tensor
 
 from ml.concept_linking import coverage
 from ml.config import Profile
-from ml.graph_encoder import ConceptGraph
+from ml.graph_encoder import SizedGraph
 from ml.knowledge_sources.hpo import read_hpo
 from ml.mirage import Member, Mirage
+from ml.neighbour_sampler import training_graph
 from ml.patient_graph import FindingScaler, graph_with_dictionary
 from ml.skip_bank import SkipBank, choose_donors
 from ml.text_encoder import TextEncoder
@@ -52,7 +53,7 @@ class Learned:
 def learn_surrogate(
     mirage: Mirage,
     people: TrainingPeople,
-    graph: ConceptGraph,
+    graph: SizedGraph,
     unet: UNet3D,
     bank: SkipBank,
     seed: int,
@@ -91,7 +92,7 @@ def knowledge(
     scaler: FindingScaler,
     settings: Profile,
     text_cache: Path | None,
-) -> tuple[ConceptGraph, dict[str, Any]]:
+) -> tuple[SizedGraph, dict[str, Any]]:
     """The default knowledge graph for the scaler's concepts, and its figures for the card."""
     embed = TextEncoder(cache=text_cache)
     graph, links = graph_with_dictionary(
@@ -100,12 +101,12 @@ def knowledge(
     text = embed([node.name for node in graph.nodes])
     figures = {
         "nodes": len(graph.nodes),
-        "edges": len(graph.edges),
+        "edges": len(graph.table),
         "version": graph.version,
         "text_encoder": Path(embed.model).name,
         "links": coverage(links),
     }
-    return ConceptGraph.build(graph, text, scaler), figures
+    return training_graph(graph, text, scaler, settings.graph.fanouts), figures
 
 
 def skip_bank(unet: UNet3D, people: TrainingPeople, settings: Profile, seed: int) -> SkipBank:
@@ -131,7 +132,7 @@ def surrogate_figures(
 
 def _propagate(
     people: TrainingPeople,
-    graph: ConceptGraph,
+    graph: SizedGraph,
     unet: UNet3D,
     settings: Profile,
     seed: int,
