@@ -12,6 +12,7 @@ import tyro
 from tqdm import tqdm
 
 from ml.card import BundleError, fingerprint, readable, verify
+from ml.evaluation.commands import Ceilings, Codes, CompareCodes, Robustness
 from ml.records import PatientRecord, Prediction
 
 if TYPE_CHECKING:
@@ -271,6 +272,10 @@ Command = (
     | Annotated[Graph, tyro.conf.subcommand("graph")]
     | Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Card, tyro.conf.subcommand("card")]
+    | Annotated[Codes, tyro.conf.subcommand("codes")]
+    | Annotated[CompareCodes, tyro.conf.subcommand("compare-codes")]
+    | Annotated[Robustness, tyro.conf.subcommand("robustness")]
+    | Annotated[Ceilings, tyro.conf.subcommand("ceilings")]
 )
 
 

@@ -33,7 +33,7 @@ class CodedConfig:
     ridge: float = 0.1
     own_ridge: float = 0.03
     code_dropout: float = 0.2
-    steps: int = 100
+    steps: int = 60
     learning_rate: float = 1e-2
     encoder_rate: float = 3e-3
     weight_decay: float = 1e-2
