@@ -64,6 +64,7 @@ class World:
     prediction: Prediction
     pseudo_mri: PseudoMRI
     ehr_import: EhrImport
+    membership: Membership
 
 
 def make_world(media: Path) -> World:
@@ -91,6 +92,9 @@ def make_world(media: Path) -> World:
         prediction=prediction,
         pseudo_mri=decoded(prediction, media),
         ehr_import=EhrImportFactory(cohort=cohort),
+        membership=Membership.objects.create(
+            cohort=cohort, user=UserFactory(), role=Membership.Role.VIEWER
+        ),
     )
 
 

@@ -15,7 +15,8 @@ WRITE = {"post"}
 
 # name: (arguments, methods that it has, who it is for)
 #   everyone: signed in or not;  users: whoever is signed in;  members: of the cohort, whatever
-#   their role;  editors: its owner and its clinicians;  mixed: members look, editors write
+#   their role;  editors: its owner and its clinicians;  owners: its owner alone;
+#   mixed: members look, editors write
 URLS = {
     "healthz": (None, SAFE, "everyone"),
     "readyz": (None, SAFE, "everyone"),
@@ -38,9 +39,23 @@ URLS = {
     "patients:import-problems": ("ehr_import", SAFE, "editors"),
     "patients:file-with-errors": ("ehr_import", SAFE, "editors"),
     "patients:commit-import": ("ehr_import", WRITE, "editors"),
+    "patients:archived-cohorts": (None, SAFE, "users"),
+    "patients:inputs": ("cohort", SAFE, "members"),
+    "patients:distributions": ("cohort", SAFE, "members"),
+    "patients:members": ("cohort", SAFE, "members"),
+    "patients:add-member": ("cohort", WRITE, "owners"),
+    "patients:change-role": ("membership", WRITE, "owners"),
+    "patients:remove-member": ("membership", WRITE, "owners"),
+    "patients:cohort-settings": ("cohort", SAFE | WRITE, "owners"),
+    "patients:archive-cohort": ("cohort", WRITE, "owners"),
+    "patients:restore-cohort": ("cohort", WRITE, "owners"),
+    "patients:delete-cohort": ("cohort", SAFE | WRITE, "owners"),
+    "patients:delete-patient": ("patient", SAFE | WRITE, "editors"),
+    "inference:export": ("cohort", SAFE, "editors"),
+    "inference:export-file": ("cohort", SAFE, "editors"),
     "registry:models": (None, SAFE, "users"),
     "inference:queue": (None, SAFE, "users"),
-    "inference:cohort": ("cohort", SAFE, "members"),
+    "inference:cohort": ("cohort", SAFE | WRITE, "members"),
     "inference:request-cohort-run": ("cohort", WRITE, "editors"),
     "inference:patient": ("patient", SAFE, "members"),
     "inference:request-patient-run": ("patient", WRITE, "editors"),
@@ -89,7 +104,9 @@ def expected(audience, role, method, methods):
         return DONE
     if role == "stranger":
         return {404}
-    if audience == "editors" and role == "viewer":
+    if role == "viewer" and audience in {"editors", "owners"}:
+        return {403}
+    if role == "clinician" and audience == "owners":
         return {403}
     return DONE
 
@@ -116,7 +133,8 @@ def test_each_role_can_do_what_the_table_says_and_nothing_else(client, world, na
 @pytest.mark.parametrize("name", [n for n, (key, *_) in URLS.items() if key])
 def test_a_made_up_identifier_answers_404(client, world, name):
     client.force_login(world.users["owner"])
-    made_up = ["00000000-0000-4000-8000-000000000000", *URLS[name][0].split()[1:]]
+    thing, *more = URLS[name][0].split()
+    made_up = [0 if thing == "membership" else "00000000-0000-4000-8000-000000000000", *more]
     url = reverse(name, args=made_up)
     method = "get" if "get" in URLS[name][1] else "post"
 
