@@ -1,4 +1,4 @@
-"""The whole job as a clinician does it: sign in, cohort, upload, answers, pseudo-MRI."""
+"""The whole job as a clinician does it: sign in, cohort, import, answers, pseudo-MRI."""
 
 import re
 from io import BytesIO
@@ -23,17 +23,18 @@ def clinician(transactional_db):
 
 
 def test_from_the_sign_in_to_the_pseudo_mri(page, clinician, bundle, workers):
-    workers.start("surrogate")
-    workers.start("decode")
+    for role in ("import", "surrogate", "decode"):
+        workers.start(role)
 
     sign_in_by_keyboard(page)
     page.get_by_role("link", name="Create a cohort").first.click()
     page.get_by_label("Name").fill("Memory clinic")
     page.get_by_role("button", name="Create the cohort").click()
-    page.get_by_role("link", name="Upload EHR").click()
-    upload_by_keyboard(page)
+    page.get_by_role("link", name="Import EHR").first.click()
+    import_by_keyboard(page)
 
-    expect(page.get_by_text("50 new patients")).to_be_visible()
+    expect(page.get_by_text("50 of 50 rows stored")).to_be_visible()
+    page.get_by_role("button", name="Predict for this cohort").click()
     expect(page.get_by_text("50 of 50 patients")).to_be_visible(timeout=60_000)
     assert Prediction.objects.count() == 50
 
@@ -63,8 +64,9 @@ def sign_in_by_keyboard(page):
     expect(page.get_by_role("heading", name="Welcome")).to_be_visible()
 
 
-def upload_by_keyboard(page):
-    file = page.get_by_label("Choose a CSV file or drop it here")
+def import_by_keyboard(page):
+    """Three decisions, because every column of the sample is known: read, check, import."""
+    file = page.get_by_label("Choose a file or drop it here")
     for _ in range(20):
         page.keyboard.press("Tab")
         if file.evaluate("element => element === document.activeElement"):
@@ -74,6 +76,9 @@ def upload_by_keyboard(page):
     expect(page.locator("output")).to_contain_text("sample-50-patients.csv")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
+    for button in ("Check the rows", "Import 50 rows"):
+        page.get_by_role("button", name=button).focus(timeout=60_000)
+        page.keyboard.press("Enter")
 
 
 def assert_a_brain_is_drawn(page):

@@ -7,7 +7,6 @@ from playwright.sync_api import expect
 
 from apps.inference.models import InferenceRun, PseudoMRI
 from apps.jobs.models import JobState
-from tests.browser.conftest import ROOT
 from tests.factories import InferenceRunFactory, PatientFactory, PredictionFactory, UserFactory
 from tests.inference.world import make_world
 
@@ -37,7 +36,8 @@ def addresses(world):
         "cohorts": "/",
         "new cohort": reverse("patients:create-cohort"),
         "cohort": world.cohort.get_absolute_url(),
-        "upload": reverse("inference:upload", args=[world.cohort.pk]),
+        "import": reverse("patients:start-import", args=[world.cohort.pk]),
+        "imported": reverse("patients:import", args=[world.ehr_import.pk]),
         "queue": reverse("inference:queue"),
         "models": reverse("registry:models"),
         "no such page": "/nothing/",
@@ -55,13 +55,6 @@ def test_no_page_breaks_a_rule_of_accessibility(new_page, world, sign_in, axe, t
         page.goto(address)
         found[name] = axe(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= 1280, name
-    page.goto(reverse("inference:upload", args=[world.cohort.pk]))
-    page.locator("details > summary").click()
-    found["accepted columns"] = axe(page)
-    page.set_input_files("#id_file", ROOT / "static/samples/sample-with-errors.csv")
-    page.get_by_role("button", name="Upload and run").click()
-    expect(page.locator(".error-summary")).to_be_focused()
-    found["problems"] = axe(page)
 
     assert {name: problems for name, problems in found.items() if problems} == {}
 
