@@ -59,6 +59,14 @@ class AnsweredPatientFilter(PatientFilter):
         super().__init__(data, queryset=queryset, cohort=cohort)
         self._champion = champion
 
+    def filter_queryset(self, queryset: QuerySet[Patient]) -> QuerySet[Patient]:
+        """Predictions are joined only where they are asked for: that is most of the time of it."""
+        cleaned = self.form.cleaned_data
+        if cleaned["answer"] or cleaned["result"]:
+            queryset = with_newest_prediction(queryset)
+        filtered: QuerySet[Patient] = super().filter_queryset(queryset)
+        return filtered
+
     def with_result(self, qs: QuerySet[Patient], _: str, value: str) -> QuerySet[Patient]:
         if value == "none":
             return qs.filter(Q(newest_id__isnull=True))

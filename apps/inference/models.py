@@ -129,7 +129,15 @@ class Prediction(models.Model):
                 name="probability_exactly_when_answered",
             ),
         ]
-        indexes = [models.Index(fields=["patient", "-created_at"], name="prediction_newest")]
+        indexes = [
+            models.Index(fields=["patient", "-created_at"], name="prediction_newest"),
+            models.Index(  # lists and counts of answers read it alone
+                fields=["run"],
+                include=["patient", "answer", "probability", "created_at"],
+                condition=Q(is_newest=True),
+                name="prediction_newest_of_run",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"Prediction {self.pk}"
