@@ -44,6 +44,9 @@ class Cohort(models.Model):
     )
     created_at = models.DateTimeField()
     archived_at = models.DateTimeField(null=True, blank=True)
+    numbers_given = models.PositiveIntegerField(
+        db_default=0, editable=False, help_text="Highest number of a patient who was deleted."
+    )
     members = models.ManyToManyField(
         settings.AUTH_USER_MODEL, through="Membership", related_name="cohorts"
     )
