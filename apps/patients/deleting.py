@@ -65,6 +65,8 @@ def delete_patient(*, patient: Patient, typed: str, deleted_by: User) -> None:
     _check_idle(cohort, patient)
     files = dependents.delete(cohort=cohort, patient=patient)
     _delete_patients(cohort, patient.number, patient.number)
+    cohort.numbers_given = max(cohort.numbers_given, patient.number)
+    cohort.save(update_fields=["numbers_given"])
     transaction.on_commit(partial(_delete_files, files))
 
 

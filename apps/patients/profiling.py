@@ -42,8 +42,8 @@ _GIVEN = """
             WHERE cohort_id = %(cohort)s AND number %% %(every)s = 0)
     ) AS given GROUP BY concept
 """
-# Steps of 1, 2 or 5 times a power of ten, about twenty over the range; whole numbers are never
-# split. A level is its own step.
+# Steps of 1, 2 or 5 times a power of ten: about one for each eight people, at least five and at
+# most twenty over the range. Whole numbers are never split. A level is its own step.
 _BARS = """
     WITH newest AS MATERIALIZED (
         SELECT DISTINCT ON (patient_id, concept) concept, value FROM patients_finding
@@ -54,7 +54,8 @@ _BARS = """
     ), about AS (
         SELECT concept, count(*) AS n,
             percentile_cont(ARRAY[0.25, 0.5, 0.75]) WITHIN GROUP (ORDER BY value) AS quartiles,
-            (max(value) - min(value)) / 20 AS raw, bool_and(value = floor(value)) AS whole
+            (max(value) - min(value)) / least(20, greatest(5, count(*) / 8)) AS raw,
+            bool_and(value = floor(value)) AS whole
         FROM newest GROUP BY concept
     ), scaled AS (
         SELECT *, CASE WHEN raw > 0 THEN power(10, floor(log(raw::numeric)))::float8

@@ -48,8 +48,8 @@ function roles() {
 // Data, layout and configuration of one plot: steps as columns, levels as rows.
 function picture(distribution, colours) {
   const bars = distribution.bars;
-  const most = Math.max(1, ...bars.map((bar) => bar.n ?? 0));
-  const few = Math.max(most / 25, Math.min(2.5, most / 2)); // drawn, so that it is seen; said to be few
+  const most = Math.max(5, ...bars.map((bar) => bar.n ?? 0));
+  const few = Math.max(most / 25, 2.5); // drawn, so that it is seen; said to be few
   const heights = bars.map((bar) => bar.n ?? few);
   const marker = {
     color: bars.map((bar) => (bar.n === null ? colours.ground : colours.bar)),

@@ -15,6 +15,7 @@ from apps.inference.models import InferenceRun, Prediction, PseudoMRI
 from apps.jobs.models import JobState
 from apps.patients import deleting
 from apps.patients.importing.folder import ImportFolder
+from apps.patients.importing.storing import Pseudonymiser
 from apps.patients.models import Cohort, EhrImport, Finding, ImportStep, Membership, Patient
 from apps.patients.permissions import NotAllowedError
 from tests.factories import (
@@ -87,6 +88,15 @@ def test_a_patient_goes_with_findings_predictions_and_volumes_and_nobody_else(de
     assert Prediction.objects.count() == 1
     assert volumes() == []
     assert InferenceRun.objects.filter(pk=world.run.pk).exists()
+
+
+def test_a_deleted_pseudonym_is_not_given_to_anybody_else(delete, world):
+    delete(world.cohort.patients.get(number=2))
+    cohort = Cohort.objects.get(pk=world.cohort.pk)
+
+    assert cohort.patients.order_by("number").last().number == 1
+    _, row = Pseudonymiser(cohort, key="for this test", now=NOW).add(bytes(32))
+    assert b"P-0003" in row
 
 
 def test_a_cohort_goes_with_everything_and_another_stays(delete, world):

@@ -66,7 +66,8 @@ class Pseudonymiser:
 
     def __init__(self, cohort: Cohort, *, key: str, now: datetime) -> None:
         self._cohort, self._key, self._now = cohort, key, now
-        self._next = (cohort.patients.aggregate(last=Max("number"))["last"] or 0) + 1
+        last = cohort.patients.aggregate(last=Max("number"))["last"] or 0
+        self._next = max(last, cohort.numbers_given) + 1  # a deleted patient's is not given again
         found = cohort.patients.values_list("identifier_hash", "pk").iterator(chunk_size=10_000)
         self._known = {bytes.fromhex(digest): pk.bytes for digest, pk in found}
         self._fresh: dict[bytes, bytes] = {}
