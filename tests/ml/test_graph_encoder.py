@@ -1,10 +1,7 @@
 import pytest
 import torch
 
-from ml.graph_attention import ValueAttention
-from ml.graph_encoder import ConceptGraph, GraphEncoder
-from ml.patient_graph import FindingScaler
-from tests.ml.graph_case import CONFIG, case, knowledge, model_concepts, records
+from tests.ml.graph_case import case
 
 
 @pytest.fixture(autouse=True)
@@ -98,41 +95,6 @@ def test_patients_without_a_scan_change_nobody(parts):
     torch.testing.assert_close(many[:12], few, atol=1e-6, rtol=0)
     sending = encoder(graph, findings, latent, hide(10, 11))
     assert (sending[:12] - few).abs().max() > 1e-4
-
-
-class _ValueInAttentionOnly(ValueAttention):
-    """The stock layer: the value of an edge enters the attention and not the message."""
-
-    def message(self, plain, modulated, value, relation):
-        del modulated
-        return plain + 0 * self.edge(value) + self.relation(relation)
-
-    def logits(self, query, message):
-        return super().logits(query, message)
-
-
-def explained(blind):
-    """Share of a latent that equals one finding's value that a short training explains."""
-    people = records(120, seed=3)
-    scaler = FindingScaler(model_concepts()).fit(people)
-    graph = ConceptGraph.build(*knowledge(), scaler)
-    findings = scaler.encode(people)
-    value = findings.dense(len(scaler.columns))
-    systolic = [column.concept for column in scaler.columns].index("systolic_mmhg")
-    latent = value[:, [systolic]].repeat(1, 4)
-    torch.manual_seed(0)
-    encoder = GraphEncoder(CONFIG, graph, 4)
-    if blind:
-        for attention in [module for module in encoder.modules() if type(module) is ValueAttention]:
-            attention.__class__ = _ValueInAttentionOnly
-    loss = fit(encoder, graph, findings, latent, steps=40)
-    return 1 - loss / latent.var().item()
-
-
-def test_the_value_of_a_finding_reaches_the_embedding():
-    """Trap 5, value-less edges; the control keeps the value out of the message."""
-    assert explained(blind=False) > 0.5
-    assert explained(blind=True) < 0.2
 
 
 @torch.no_grad()
