@@ -83,8 +83,8 @@ class NeighbourSampler:
     Starting from the nodes of the model's columns, each step outwards takes a few senders of each
     node that it reached. A fan-out that covers every neighbour gives what the whole graph gives.
 
-    Paper: none; its graph (iBKH) is trained whole. The attention of a node with more neighbours
-    than its fan-out is a softmax over the drawn ones.
+    Paper: does not say how a graph of iBKH's size is passed through. The attention of a node with
+    more neighbours than its fan-out is a softmax over the drawn ones.
 
     Args:
         neighbours: who sends to whom.

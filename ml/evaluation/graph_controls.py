@@ -25,6 +25,8 @@ def rewired(
     of node is at their other ends; which nodes these are is random. No edge becomes a loop or the
     same as another.
 
+    Paper: Table 2 takes the graph away; one of the same degrees without the content is ours.
+
     Args:
         graph: the real one.
         seed: of the exchange.
