@@ -41,7 +41,7 @@ class PseudonymsField(forms.CharField):
         return [int(match[1]) for match in found if match]
 
 
-class PseudonymsFilter(django_filters.Filter):  # type: ignore[misc] - it has no types
+class PseudonymsFilter(django_filters.Filter):  # type: ignore[misc]  # it has no types
     """One or several pseudonyms."""
 
     field_class = PseudonymsField
@@ -50,7 +50,7 @@ class PseudonymsFilter(django_filters.Filter):  # type: ignore[misc] - it has no
         return qs.filter(number__in=value) if value else qs
 
 
-class AgeFilter(django_filters.Filter):  # type: ignore[misc] - as above
+class AgeFilter(django_filters.Filter):  # type: ignore[misc]  # as above
     """Whole years."""
 
     field_class = forms.IntegerField
@@ -75,7 +75,7 @@ class PatientFilterForm(forms.Form):
         return cleaned
 
 
-class PatientFilter(django_filters.FilterSet):  # type: ignore[misc] - as above
+class PatientFilter(django_filters.FilterSet):  # type: ignore[misc]  # as above
     """By pseudonym, age, sex and import."""
 
     pseudonym = PseudonymsFilter(label="Pseudonym")

@@ -53,8 +53,7 @@ function picture(distribution, colours) {
   const heights = bars.map((bar) => bar.n ?? few);
   const marker = {
     color: bars.map((bar) => (bar.n === null ? colours.ground : colours.bar)),
-    pattern: { shape: bars.map((bar) => (bar.n === null ? "/" : "")), fgcolor: colours.few, size: 5 },
-    line: { width: bars.map((bar) => (bar.n === null ? 1 : 0)), color: colours.few },
+    line: { width: bars.map((bar) => (bar.n === null ? 1 : 0)), color: colours.few }, // hollow, so that print shows it
   };
   const words = bars.map((bar) => `${bar.label}: ${bar.n === null ? "few" : bar.n.toLocaleString("en-GB")}`);
   const common = { type: "bar", marker, hovertext: words, hoverinfo: "text" };

@@ -142,13 +142,13 @@ def test_another_model_in_use_makes_the_answer_stale(page):
     assert "Run again to have its answer." in text
 
 
-def test_findings_uploaded_after_the_answer_make_it_stale(page, world):
+def test_findings_imported_after_the_answer_make_it_stale(page, world):
     later = world.run.requested_at + timedelta(minutes=1)
     FindingFactory(
         patient=world.patient, concept="apoe4", value=2, observed_at=later, recorded_at=later
     )
 
-    assert "Findings were uploaded after it was given." in page()
+    assert "Findings were imported after it was given." in page()
 
 
 def test_findings_stand_in_groups_with_their_words_and_units(page, world):

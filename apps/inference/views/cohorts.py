@@ -118,9 +118,10 @@ def _newest_run(cohort: Cohort) -> InferenceRun | None:
 
 
 def _sorted(patients: QuerySet[Patient], order: str) -> QuerySet[Patient]:
-    field = F(ORDERS[order.removeprefix("-")].field)
-    if field.name in OF_PREDICTIONS:
+    name = ORDERS[order.removeprefix("-")].field
+    if name in OF_PREDICTIONS:
         patients = with_newest_prediction(patients)
+    field = F(name)
     ordering = field.desc(nulls_last=True) if order.startswith("-") else field.asc(nulls_last=True)
     return patients.order_by(ordering, "number")  # the number makes the pages stable
 

@@ -1,6 +1,6 @@
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.db.models import Count, Max, OuterRef, Subquery
+from django.db.models import Count, Max, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -43,14 +43,20 @@ def _list(request: SignedInRequest, *, is_archived: bool) -> HttpResponse:
         )
         .order_by("name", "pk")
     )
-    page = Paginator(found, COHORTS_PER_PAGE).get_page(request.GET.get("page"))
+    counts = mine.aggregate(
+        all=Count("pk"), archived=Count("pk", filter=Q(archived_at__isnull=False))
+    )
+    paginator = Paginator(found, COHORTS_PER_PAGE)
+    here = counts["archived"] if is_archived else counts["all"] - counts["archived"]
+    paginator.__dict__["count"] = here  # one query for both lists
+    page = paginator.get_page(request.GET.get("page"))
     return render(
         request,
         "patients/archived_cohorts.html" if is_archived else "patients/cohorts.html",
         {
             "section": "cohorts",
             "cohorts": page.object_list,
-            "archived": 0 if is_archived else mine.exclude(archived_at=None).count(),
+            "archived": counts["archived"],
             "page": page,
             "page_numbers": page.paginator.get_elided_page_range(page.number),
         },

@@ -2,6 +2,7 @@
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from apps.patients.importing import services
 from apps.patients.models import Finding
@@ -23,7 +24,8 @@ def test_an_export_goes_back_in_without_a_question(client, importer, rows):
 
     url = reverse("inference:export-file", args=[cohort.pk])
     response = client.get(url, {"rows": rows, "predictions": "on"})
-    again = importer.start(b"".join(response.streaming_content), "export.csv", cohort=other)
+    content = b"".join(response.streaming_content)
+    again = importer.start(content, "export.csv", cohort=other, now=timezone.now())
 
     columns = services.mapping_of(ehr_import=again).columns
     assert not [column.header for column in columns if column.needs_decision]
