@@ -61,6 +61,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "mirage_web.middleware.keep_pages_out_of_caches",
+    "mirage_web.middleware.refuse_large_bodies",  # before any of the body is read
 ]
 ROOT_URLCONF = "mirage_web.urls"
 WSGI_APPLICATION = "mirage_web.wsgi.application"
@@ -146,6 +147,10 @@ DATA_UPLOAD_MAX_NUMBER_FILES = 5
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 2**20
 FILE_UPLOAD_MAX_MEMORY_SIZE = 2 * 2**20
 FILE_UPLOAD_PERMISSIONS = 0o600
+MIRAGE_ABANDONED_IMPORT_DAYS = env.number(
+    "MIRAGE_ABANDONED_IMPORT_DAYS", default=14, low=1, high=3650
+)
+MIRAGE_MAX_REQUEST_BYTES = 257_000_000  # a file to import, and the form around it
 MIRAGE_MAX_UPLOAD_ROWS = 10_000
 MIRAGE_MAX_UPLOAD_BYTES = 25 * 2**20
 
@@ -215,7 +220,12 @@ CELERY_BEAT_SCHEDULE = {
         "task": "apps.jobs.tasks.sweep_task",
         "schedule": MIRAGE_SWEEP_EVERY_S,
         "options": {"expires": 2 * MIRAGE_SWEEP_EVERY_S},
-    }
+    },
+    "abandoned imports": {
+        "task": "apps.patients.tasks.clean_up_imports_task",
+        "schedule": 3600,
+        "options": {"expires": 3600},
+    },
 }
 
 LOGGING = {

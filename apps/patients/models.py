@@ -365,3 +365,23 @@ class CodeConcept(models.Model):
 
     def __str__(self) -> str:
         return self.id
+
+
+class ConfirmedLink(models.Model):
+    """A code that a person has said to mean a concept of the dictionary, in one cohort's files."""
+
+    cohort = models.ForeignKey(Cohort, on_delete=models.CASCADE, related_name="confirmed_links")
+    code = models.CharField(max_length=64, help_text='With its system: "snomed:38341003".')
+    concept = models.CharField(max_length=64)
+    confirmed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+    confirmed_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["cohort", "code"], name="one_link_per_code"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.code} is {self.concept}"

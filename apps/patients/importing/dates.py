@@ -13,7 +13,12 @@ _COMPACT = re.compile(r"(19\d\d|20\d\d)(\d\d)(\d\d)")
 _YEAR = re.compile(r"(19\d\d|20\d\d)")
 EARLIEST_YEAR = 1880
 EPOCH = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+DAY = dt.timedelta(days=1)
 MONTH = dt.timedelta(days=30.4375)
+NO_DAY = "It is not a date of the calendar. Write dates as 2024-02-29."
+NO_VISIT = "It is no visit. Write months as 6 or m06, the first visit as bl."
+_BASELINE = {"bl", "sc", "scmri", "baseline", "screening", "init"}
+_VISIT = re.compile(r"m?\s*(\d{1,5}(?:\.\d+)?)", re.ASCII)
 YEAR_DAYS = 365.2425
 
 
@@ -42,6 +47,19 @@ def parse(text: str, *, month_first: bool = False) -> dt.datetime | None:
     except ValueError:
         return None
     return None
+
+
+def counted(text: str, unit: dt.timedelta) -> dt.datetime | None:
+    """A visit that is counted from the first one, on a calendar that begins at EPOCH.
+
+    >>> counted("bl", MONTH) == EPOCH, counted("m12", MONTH).year, counted("x", MONTH)
+    (True, 2001, None)
+    """
+    word = text.strip().casefold().replace(",", ".")
+    if word in _BASELINE:
+        return EPOCH
+    match = _VISIT.fullmatch(word)
+    return EPOCH + float(match[1]) * unit if match else None
 
 
 def is_month_first(texts: Iterable[str]) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from apps.errors import MirageError
 from apps.patients.importing import codes
-from apps.patients.importing.plan import By, ColumnPlan, Role
+from apps.patients.importing.plan import By, ColumnPlan, Role, kept_code
 from apps.patients.importing.units import conversion, label_of
 from ml.concepts import dictionary
 
@@ -31,11 +31,12 @@ def decide(
         concept, unit = concept or column.concept, unit or column.unit
     _check_concept(columns, place, concept, unit)
     same = concept == column.concept
+    code = column.own or (column.concept if column.is_only_a_code else "")
     return column.decided(
         role=Role.FINDING,
         concept=concept,
-        own=column.own if same else "",
-        label=column.label if same else "",
+        own=kept_code(code, concept),
+        label=column.label if same or code else "",
         unit=unit,
         coding=column.coding if same else {},
         decided_by=By.PERSON,
@@ -57,7 +58,8 @@ def _check_concept(columns: Sequence[ColumnPlan], place: int, concept: str, unit
         )
     for i, other in enumerate(columns):
         taken = other.role is Role.FINDING and not other.needs_decision and other.concept == concept
-        if taken and i != place and not other.own and not columns[place].own:
+        is_code = other.own or columns[place].own or columns[place].is_only_a_code
+        if taken and i != place and not is_code:
             raise ImportRefusedError(
                 f"The column {other.header} has this concept already. Ignore one of them."
             )

@@ -211,7 +211,8 @@ def _bundle_entries(path: Path) -> Iterator[dict[str, Any]]:
 def _entry(
     number: int, resource: object, address: object, wrapper: dict[str, Any]
 ) -> Entry | Problem:
-    if not isinstance(resource, dict) or not isinstance(resource.get("resourceType"), str):
+    kind = resource.get("resourceType") if isinstance(resource, dict) else None
+    if not isinstance(resource, dict) or not _is_type(kind):
         what = "no resource" if "request" in wrapper or not wrapper else "no resource with a type"
         return Problem(
             row=number,
@@ -220,6 +221,10 @@ def _entry(
             remedy="Give it a resource with a resourceType, or remove it.",
         )
     return Entry(number, resource, address if isinstance(address, str) else "")
+
+
+def _is_type(kind: object) -> bool:
+    return isinstance(kind, str) and kind.isascii() and kind.isalpha() and len(kind) <= 64
 
 
 def _malformed(entry: Entry, error: MalformedError) -> Problem:

@@ -9,6 +9,7 @@ from typing import Any
 from apps.patients.importing import codes, dates
 from apps.patients.importing.codes import Code
 from apps.patients.importing.problems import NOTICE, Problem
+from ml.data.ehr import identifier_fault
 
 MAX_COMPONENTS = 100
 MAX_TEXT = 200
@@ -55,6 +56,7 @@ class CodedObservation:
         answer: the code of a coded answer.
         unit: as the file writes it.
         at: when, if it is said.
+        is_calendar: whether `at` is a day of the calendar, or counts from the first visit.
         born: the birth date, where a Patient resource gives one.
     """
 
@@ -66,6 +68,7 @@ class CodedObservation:
     answer: Code | None = None
     unit: str = ""
     at: datetime | None = None
+    is_calendar: bool = True
     born: datetime | None = None
 
     @property
@@ -78,12 +81,12 @@ def identity_of(entry: Entry) -> str:
     """Who a Patient resource is: its logical id, else its address, else its first identifier."""
     found = entry.resource.get("id")
     if isinstance(found, str) and found:
-        return found
+        return _identifier(found, "id")
     if entry.address:
-        return entry.address.rpartition("/")[2].rpartition(":")[2]
+        return _identifier(entry.address.rpartition("/")[2].rpartition(":")[2], "fullUrl")
     for identifier in _list(entry.resource, "identifier"):
         if isinstance(identifier, dict) and isinstance(identifier.get("value"), str):
-            return str(identifier["value"])
+            return _identifier(identifier["value"], "identifier")
     raise MalformedError("id", "The patient has no id and no identifier.")
 
 
@@ -101,6 +104,7 @@ def subject_of(entry: Entry) -> str:
     reference = subject.get("reference")
     if not isinstance(reference, str) or not reference:
         raise MalformedError("subject", "It does not say whom it is about.")
+    _identifier(reference.rpartition("/")[2], "subject")
     return reference
 
 
@@ -322,14 +326,19 @@ def _number(value: object, path: str) -> float:
     return number
 
 
+def _identifier(value: str, path: str) -> str:
+    if fault := identifier_fault(value):
+        raise MalformedError(path, fault[1])
+    return value
+
+
 def _text(value: object, path: str) -> str:
     if not isinstance(value, str):
         raise MalformedError(path, "It is not a text.")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise MalformedError(path, "It holds half a character.") from error
-    return value[:MAX_TEXT]
+    text = value[:MAX_TEXT]
+    if any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in text):
+        raise MalformedError(path, "It holds half a character, or one that is none.")
+    return text
 
 
 def _dict(parent: dict[str, Any], name: str) -> dict[str, Any]:

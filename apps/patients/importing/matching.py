@@ -249,7 +249,7 @@ def _dropped(key: str, column: Seen, kind: str) -> ColumnPlan:
 
 def _once(plan: ColumnPlan, taken: dict[str, str]) -> ColumnPlan:
     """A concept belongs to one column; the second that wants it waits for a person."""
-    target = plan.concept if plan.role is Role.FINDING else ""
+    target = plan.concept if plan.role is Role.FINDING and not plan.own else ""
     if plan.role in {Role.TIME, Role.MONTHS, Role.BIRTH, Role.DAYS}:
         target = plan.role
     if not target or taken.setdefault(target, plan.header) == plan.header:

@@ -32,7 +32,10 @@ def of_rows(
     [value] = place[Role.VALUE][:1]
     unit = next(iter(place[Role.VALUE_UNIT]), None)
     system = next(iter(place[Role.SYSTEM]), None)
-    clock = next(iter(place[Role.TIME]), None)
+    clock = next(
+        ((role, place[role][0]) for role in (Role.TIME, Role.MONTHS, Role.DAYS) if place[role]),
+        None,
+    )
     for cells in table.rows():
         if not any(map(str.strip, cells)):
             continue
@@ -44,11 +47,12 @@ def of_rows(
             yield _malformed(table.row, plan[patient].header, fault[1], code=fault[0])
             continue
         at = None
-        if clock is not None and cells[clock].strip().casefold() not in NOT_OBSERVED:
-            at = dates.parse(cells[clock], month_first=plan[clock].month_first)
+        if clock is not None and cells[clock[1]].strip().casefold() not in NOT_OBSERVED:
+            role, when = clock
+            at = _moment(cells[when], role, month_first=plan[when].month_first)
             if at is None:
-                message = "It is not a date of the calendar."
-                yield _malformed(table.row, plan[clock].header, message, code="date")
+                message = dates.NO_DAY if role is Role.TIME else dates.NO_VISIT
+                yield _malformed(table.row, plan[when].header, message, code="date")
                 continue
         text = cells[value].strip()
         if decimal_comma and text.count(",") == 1:
@@ -63,7 +67,14 @@ def of_rows(
             value=text,
             unit=cells[unit].strip() if unit is not None else "",
             at=at,
+            is_calendar=clock is None or clock[0] is Role.TIME,
         )
+
+
+def _moment(text: str, role: Role, *, month_first: bool) -> datetime | None:
+    if role is Role.TIME:
+        return dates.parse(text, month_first=month_first)
+    return dates.counted(text, dates.DAY if role is Role.DAYS else dates.MONTH)
 
 
 def match_observations(
@@ -170,8 +181,8 @@ class ObservationReader:
             person = patient_key(each.patient)
             self.tally.persons.add(hash(person))
             if cells:
-                self.tally.dates += each.at is not None
-                yield PatientRow(each.row, person, each.at, True, cells)
+                self.tally.dates += each.at is not None and each.is_calendar
+                yield PatientRow(each.row, person, each.at, each.is_calendar, cells)
         yield from self._ages()
 
     def _findings(self, each: CodedObservation) -> list[bytes]:
@@ -180,7 +191,7 @@ class ObservationReader:
             if plan.role is not Role.BIRTH:
                 self.tally.skipped[plan.role if not plan.needs_decision else "undecided"] += 1
             return []
-        if each.at is not None and not self._is_possible(each):
+        if each.is_calendar and each.at is not None and not self._is_possible(each):
             return []
         found = []
         for concept in filter(None, (plan.concept, plan.own)):
@@ -190,7 +201,7 @@ class ObservationReader:
                 return []
             if cell and self._is_new(each, concept, cell):
                 found.append(cell)
-        if each.at is not None:
+        if each.is_calendar and each.at is not None:
             newest = self._newest.setdefault(each.patient, each.at)
             self._newest[each.patient] = max(newest, each.at)
         return found

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from ml.concepts import dictionary
+from ml.concepts import Kind, dictionary
 
 
 class Role(StrEnum):
@@ -37,6 +37,7 @@ class By(StrEnum):
     RULE = "rule"
     TEMPLATE = "template"
     PERSON = "person"
+    LINK = "link"  # a person confirmed it for this code before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +88,20 @@ class ColumnPlan:
         known = dictionary().get(self.concept)
         return self.role is Role.FINDING and known is not None and known.in_schema
 
+    @property
+    def is_only_a_code(self) -> bool:
+        """Whether it is stored as a code of its own and as nothing else."""
+        return self.role is Role.FINDING and ":" in self.concept
+
     def decided(self, **changes: Any) -> "ColumnPlan":
         """The same column, with something decided."""
         return replace(self, **changes)
+
+
+def kept_code(code: str, concept: str) -> str:
+    """The code that is stored beside a concept that it means; a measured value is stored once."""
+    known = dictionary().get(concept)
+    return code if known is not None and known.kind is Kind.BINARY else ""
 
 
 def to_json(columns: Iterable[ColumnPlan]) -> list[dict[str, Any]]:

@@ -34,6 +34,7 @@ _DECIDED = {
     By.RULE: "Rule",
     By.TEMPLATE: "Saved mapping",
     By.PERSON: "You",
+    By.LINK: "Confirmed link",
 }
 
 
@@ -203,7 +204,7 @@ def column_view(column: ColumnPlan, examples: tuple[str, ...]) -> ColumnView:
     unit = column.unit or (known.unit if known else "")
     by = _DECIDED[column.decided_by]
     if column.decided_by is By.CODE:
-        by = column.hint
+        by = column.hint.partition(". ")[0]  # the code itself
     return ColumnView(
         key=column.key,
         header=column.header,
@@ -219,7 +220,7 @@ def column_view(column: ColumnPlan, examples: tuple[str, ...]) -> ColumnView:
         decided_by_label=by,
         score=column.score,
         examples=examples,
-        hint="" if column.decided_by is By.CODE else column.hint,
+        hint=column.hint.partition(". ")[2] if column.decided_by is By.CODE else column.hint,
         codes_text=_codes_text(column, known),
         label_proximal=column.label_proximal,
         for_prediction=column.for_prediction,

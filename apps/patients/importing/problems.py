@@ -97,6 +97,17 @@ def of_refusal(refusal: Refusal, *, row: int, column: str, value: str) -> Proble
     )
 
 
+def no_findings(row: int) -> Problem:
+    """A row about somebody of whom it says nothing."""
+    return Problem(
+        row=row,
+        code="no_findings",
+        message="The row has a patient and no finding.",
+        remedy="Nothing, if it is meant.",
+        severity=NOTICE,
+    )
+
+
 class TooManyErrorsError(Exception):
     """Reading stopped, because nobody reads that many problems."""
 

@@ -1,7 +1,6 @@
 """Rows of a table to findings: every cell understood, missing, or a named problem."""
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,13 +13,11 @@ from apps.patients.importing.plan import ColumnPlan, Role, by_role
 from apps.patients.importing.problems import NOTICE, Problem, ProblemLog
 from apps.patients.importing.source import MAX_ROWS, FileRefusedError, Table
 from apps.patients.importing.values import AGE, Cells, value_in
-from ml.concepts import dictionary
+from ml.concepts import Concept, Kind, dictionary
 from ml.data.cells import NOT_OBSERVED, CellReader, Refusal, shorten
 from ml.data.ehr import contradictions, identifier_fault, patient_key
 
 _COMPARED = ("systolic_mmhg", "diastolic_mmhg", "weight_kg", "height_cm", "bmi")
-_BASELINE = {"bl", "sc", "scmri", "baseline", "screening", "init"}
-_VISIT = re.compile(r"m?\s*(\d{1,3}(?:\.\d+)?)")
 _UNIT_CONCEPTS = {
     "weight_kg": "weight_unit",
     "height_cm": "height_unit",
@@ -104,6 +101,7 @@ class TableReader:
         # In the order of the table's key, so that new findings go to the end of its index.
         self._inputs.sort(key=lambda entry: entry[1].concept.id)
         self._places = [place for place, _ in self._inputs]
+        self._shared = _shared([cells.concept for _, cells in self._inputs])
         self._compared = [
             (i, cells.concept.id)
             for i, (_, cells) in enumerate(self._inputs)
@@ -158,6 +156,8 @@ class TableReader:
         person = self._person(cells[self._patient])
         if Refusal in set(map(type, found)):
             self._log_refusals(cells, found, person)
+        for places in self._shared:
+            self._keep_one(places, found)
         at, is_calendar = self._when(cells)
         filled: list[bytes] = list(filter(None, found))  # type: ignore[arg-type]
         filled += self._age_at(cells, at)
@@ -167,10 +167,25 @@ class TableReader:
         if self._log.errors > errors or not self._is_new(person, at, filled):
             return None
         if not filled:
-            self._log.add(_no_findings(row))
+            self._log.add(problems.no_findings(row))
         self.tally.persons.add(hash(person))
         self.tally.dates += at is not None and is_calendar
         return PatientRow(row, person, at, is_calendar, filled)
+
+    def _keep_one(self, places: Sequence[int], found: list[bytes | Refusal]) -> None:
+        """Where several columns hold one concept: what any of them affirms, else what all say."""
+        said = {each for i in places if isinstance(each := found[i], bytes) and each}
+        if len(said) > 1 and self._inputs[places[0]][1].concept.kind is not Kind.BINARY:
+            header = self._plan[self._places[places[0]]].header
+            message = "Other columns of the row hold another value for the same. Keep one."
+            problem = problems.of_refusal(
+                Refusal("contradiction", message), row=self._table.row, column=header, value=""
+            )
+            self._log.add(problem)
+        for i in places:
+            found[i] = b""
+        if said:
+            found[places[0]] = max(said, key=value_in)
 
     def _person(self, identifier: str) -> str:
         text = identifier.strip()
@@ -213,22 +228,16 @@ class TableReader:
             return self._counted(place, text, role), False
         at = dates.parse(text, month_first=self._plan[place].month_first)
         if at is None:
-            message = "It is not a date of the calendar. Write dates as 2024-02-29."
-            self._add(place, text, Refusal("date", message))
+            self._add(place, text, Refusal("date", dates.NO_DAY))
         elif at > self._now + timedelta(days=1):
             self._add(place, text, Refusal("future_date", "It lies in the future. Correct it."))
         return at, True
 
     def _counted(self, place: int, text: str, role: Role) -> datetime | None:
-        if text.casefold() in _BASELINE:
-            return dates.EPOCH
-        match = _VISIT.fullmatch(text.casefold().replace(",", "."))
-        if match is None:
-            message = "It is no visit. Write months as 6 or m06, the first visit as bl."
-            self._add(place, text, Refusal("date", message))
-            return None
-        step = timedelta(days=1) if role is Role.DAYS else dates.MONTH
-        return dates.EPOCH + float(match[1]) * step
+        at = dates.counted(text, dates.DAY if role is Role.DAYS else dates.MONTH)
+        if at is None:
+            self._add(place, text, Refusal("date", dates.NO_VISIT))
+        return at
 
     def _age_at(self, cells: Sequence[str], at: datetime | None) -> list[bytes]:
         """The age by the birth date, where the file gives no age."""
@@ -365,20 +374,18 @@ class TableReader:
         self._log.add(problem)
 
 
+def _shared(concepts: Sequence[Concept]) -> list[list[int]]:
+    """Places of the inputs that hold the same concept as another."""
+    places: dict[str, list[int]] = {}
+    for i, concept in enumerate(concepts):
+        places.setdefault(concept.id, []).append(i)
+    return [found for found in places.values() if len(found) > 1]
+
+
 def _picker(places: Sequence[int]) -> Callable[[Sequence[str]], Sequence[str]]:
     if len(places) > 1:
         return itemgetter(*places)
     return lambda cells: [cells[place] for place in places]
-
-
-def _no_findings(row: int) -> Problem:
-    return Problem(
-        row=row,
-        code="no_findings",
-        message="The row has a patient and no finding.",
-        remedy="Nothing, if it is meant.",
-        severity=NOTICE,
-    )
 
 
 def _unknown_unit() -> Refusal:

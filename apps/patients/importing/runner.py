@@ -12,7 +12,7 @@ from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from apps.jobs.attempt import Attempt, LeaseLostError, carry_out
-from apps.patients.importing import memory, opening, storing, templates
+from apps.patients.importing import links, memory, opening, storing, templates
 from apps.patients.importing.folder import ImportFolder
 from apps.patients.importing.observing import ObservationReader
 from apps.patients.importing.plan import By, ColumnPlan, Role, from_json, to_json
@@ -48,6 +48,7 @@ def _analyse(attempt: Attempt[ImportStep], ehr_import: EhrImport) -> None:
         raise
     template = templates.best_for(ehr_import.cohort, opened.columns)
     columns = templates.applied(template, opened.columns) if template else opened.columns
+    columns = links.applied(ehr_import.cohort, columns)
     columns = _by_text(columns, opened.examples)
     folder.keep_examples(opened.examples)
     _end(
@@ -68,7 +69,9 @@ def _check(attempt: Attempt[ImportStep], ehr_import: EhrImport) -> None:
     reader = _reader(ehr_import, log)
     with _progress(attempt, reader.tally, ehr_import.rows):
         try:
+            something = False
             for _ in reader.rows():
+                something = True
                 attempt.raise_if_lost()
         except TooManyErrorsError:
             log.close()
@@ -78,12 +81,19 @@ def _check(attempt: Attempt[ImportStep], ehr_import: EhrImport) -> None:
                 "be matched to the wrong concept or unit.",
             ) from None
     log.close()
+    if not something and not log.errors:
+        raise FileRefusedError(
+            "nothing",
+            "No row holds a value in the columns that are to be stored. Look at the columns again, "
+            "or at the file.",
+        )
     counts = [[code, severity, n] for (code, severity), n in log.counts.most_common()]
     _end(
         attempt,
         ehr_import,
         Stage.CHECKING,
         Stage.CHECKED,
+        facts=ehr_import.facts | {"patients": len(reader.tally.persons)},
         problem_counts=counts,
         rows=reader.tally.rows,
         rows_refused=reader.tally.refused,
@@ -175,14 +185,14 @@ def _by_text(
     columns: tuple[ColumnPlan, ...], examples: dict[str, tuple[str, ...]]
 ) -> tuple[ColumnPlan, ...]:
     """Columns that nothing else explains, by the meaning of their names; loads torch."""
-    if not any(c.needs_decision and not c.concept for c in columns):
+    if not any((c.needs_decision and not c.concept) or links.is_open(c) for c in columns):
         return columns
     from apps.patients.importing import text_matching  # noqa: PLC0415 - torch, in a worker alone
 
     cache = Path(settings.MIRAGE_DATA_DIR) / "text-vectors"
-    return text_matching.match_by_text(
-        columns, examples, text_matching.encoder(cache, settings.MIRAGE_TORCH_THREADS)
-    )
+    encoder = text_matching.encoder(cache, settings.MIRAGE_TORCH_THREADS)
+    columns = text_matching.match_by_text(columns, examples, encoder)
+    return text_matching.suggest_links(columns, examples, encoder)
 
 
 def _name_codes(columns: tuple[ColumnPlan, ...]) -> None:

@@ -7,11 +7,12 @@ from pathlib import PurePath
 from typing import BinaryIO, Literal
 
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from apps.accounts.models import User
 from apps.errors import MirageError
 from apps.jobs import queue
-from apps.patients.importing import error_file, opening, receiving, templates, undoing
+from apps.patients.importing import error_file, links, opening, receiving, templates, undoing
 from apps.patients.importing.deciding import ImportRefusedError, decide
 from apps.patients.importing.folder import ImportFolder
 from apps.patients.importing.plan import By, ColumnPlan, Role, from_json, to_json
@@ -156,7 +157,9 @@ def decide_column(
         raise ImportRefusedError("There is no such column in this file. Load the page again.")
     if columns[place].role is Role.PATIENT:
         raise ImportRefusedError("The column that says who a row is about cannot be changed.")
+    before = columns[place]
     columns[place] = decide(columns, place, action, concept, unit)
+    links.remember(held.cohort, before, columns[place], user=decided_by, now=timezone.now())
     _save_columns(held, columns)
     ehr_import.refresh_from_db()
     return column_view(columns[place], ImportFolder(held.pk).examples().get(key, ()))

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from apps.patients.importing.source import FileRefusedError
@@ -66,7 +66,7 @@ def members(content: bytes, unrolled: str) -> Iterator[tuple[str, Any]]:
     _expect_end(text, place + 1)
 
 
-def _items(text: str, place: int, key: str) -> Iterator[tuple[str, Any]]:
+def _items(text: str, place: int, key: str) -> Generator[tuple[str, Any], None, int]:
     """Each item of the list at a place; returns the place behind it."""
     place = _after_space(text, place + 1)
     while text[place : place + 1] != "]":

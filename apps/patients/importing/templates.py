@@ -1,6 +1,6 @@
 """Decisions about columns, kept per cohort, offered when a file of the same shape comes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -39,7 +39,7 @@ def applied(template: MappingTemplate, columns: Sequence[ColumnPlan]) -> tuple[C
     How dates are written is each file's own and never taken from a template.
     """
     known = {column.key: column for column in from_json(template.columns)}
-    return tuple(
+    return _settled(
         replace(
             known[column.key],
             header=column.header,
@@ -48,6 +48,25 @@ def applied(template: MappingTemplate, columns: Sequence[ColumnPlan]) -> tuple[C
             needs_decision=False,
         )
         if column.key in known and column.role is not Role.PATIENT
+        else column
+        for column in columns
+    )
+
+
+def _settled(columns: Iterable[ColumnPlan]) -> tuple[ColumnPlan, ...]:
+    """The columns, where one that wants what the template gave to another waits for a person."""
+    columns = tuple(columns)
+    findings = [c for c in columns if c.role is Role.FINDING and c.decided_by is By.TEMPLATE]
+    given = {column.concept: column.header for column in findings}
+    return tuple(
+        column.decided(
+            needs_decision=True,
+            hint=f"The saved mapping gives this to {given[column.concept]}. Keep one.",
+        )
+        if column.role is Role.FINDING
+        and column.decided_by is not By.TEMPLATE
+        and column.concept in given
+        and not column.own
         else column
         for column in columns
     )

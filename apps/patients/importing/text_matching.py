@@ -14,10 +14,11 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from apps.patients.importing import links
 from apps.patients.importing.matching import ADMINISTRATIVE
 from apps.patients.importing.plan import By, ColumnPlan, Role
 from ml.concept_linking import NEVER_BY_TEXT, THRESHOLD
-from ml.concepts import dictionary
+from ml.concepts import Kind, dictionary
 from ml.data.cells import CellReader, Refusal
 from ml.data.columns import UNITS_GROUP
 from ml.text_encoder import TextEncoder
@@ -78,6 +79,48 @@ def match_by_text(
             needs_decision=not sure,
             hint="" if sure else f"Below {THRESHOLD:.2f}, so a person decides.",
             alternatives=alternatives,
+        )
+    return tuple(result)
+
+
+def suggest_links(
+    columns: Sequence[ColumnPlan], examples: Mapping[str, Sequence[str]], embed: Embed
+) -> tuple[ColumnPlan, ...]:
+    """Suggest what SNOMED CT codes mean that the dictionary does not list, by their display.
+
+    A suggestion changes nothing: the code is stored as a concept of its own, until a person
+    confirms that it means a concept of the dictionary as well (links.py).
+    """
+    open_ = [
+        place
+        for place, column in enumerate(columns)
+        if links.is_open(column) and not column.alternatives and column.header != column.hint
+    ][:MOST_COLUMNS]
+    if not open_:
+        return tuple(columns)
+    names, owners = _names()
+    ours = embed([columns[place].header.lower() for place in open_])
+    ids = list(dict.fromkeys(owners))
+    scores = _best_by_concept(ours @ embed(names).T, owners, ids)
+    result = list(columns)
+    for row, place in enumerate(open_):
+        cells = set(examples.get(columns[place].key, ()))
+        is_fact = cells <= {"1"}
+        unfit = [
+            c
+            for c, concept in enumerate(ids)
+            if (is_fact and dictionary()[concept].kind is not Kind.BINARY)
+            or not _can_be(concept, tuple(cells))
+        ]
+        scores[row, unfit] = -1.0
+        ranked = scores[row].argsort(descending=True)[:ALTERNATIVES].tolist()
+        likely = [c for c in ranked if scores[row, c] >= THRESHOLD]
+        if not likely:
+            continue
+        label = dictionary()[ids[likely[0]]].label
+        result[place] = columns[place].decided(
+            hint=f"{columns[place].hint}. By its name it may mean {label}: confirm or leave it.",
+            alternatives=tuple((ids[c], round(float(scores[row, c]), 2)) for c in likely),
         )
     return tuple(result)
 

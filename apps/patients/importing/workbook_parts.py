@@ -13,7 +13,7 @@ from pathlib import Path
 from apps.patients.importing.source import MAX_ROWS, FileRefusedError
 
 MAX_UNPACKED_BYTES = 400_000_000
-MAX_STRINGS_BYTES = 32_000_000
+MAX_STRINGS_BYTES = 16_000_000
 MAX_OTHER_BYTES = 16_000_000
 MAX_PARTS = 2_000
 MAX_TEXT_BYTES = 1_000_000

@@ -55,6 +55,7 @@ class Command(BaseCommand):
     def _import(self, options: dict[str, Any]) -> tuple[dict[str, Any], bool]:
         cohort = _cohort(options["cohort"])
         user = _user(options["user"]) if options["user"] else cohort.created_by
+        now = timezone.now()
         try:
             with options["file"].open("rb") as file:
                 ehr_import = services.start_import(
@@ -62,7 +63,7 @@ class Command(BaseCommand):
                     file=file,
                     name=options["file"].name,
                     uploaded_by=user,
-                    now=timezone.now(),
+                    now=now,
                     sheet=options["sheet"],
                     send=False,
                 )
@@ -71,6 +72,10 @@ class Command(BaseCommand):
         if ehr_import.stage == Stage.COMMITTED:
             report = _report(ehr_import) | {"message": "This file is already in the cohort."}
             return report, _is_complete(report)
+        if ehr_import.requested_at != now:
+            raise services.ImportRefusedError(
+                "An import of this very file is under way in the cohort. Finish or cancel it there."
+            )
         try:
             return self._carry_out(ehr_import, user, options)
         except BaseException:
@@ -207,7 +212,7 @@ def _report(ehr_import: EhrImport, undecided: list[ColumnView] | None = None) ->
     ]
     return {
         "rows": ehr_import.rows,
-        "patients": ehr_import.patients_new + ehr_import.patients_updated,
+        "patients": ehr_import.facts.get("patients", 0),
         "accepted": ehr_import.rows - ehr_import.rows_refused,
         "refused": ehr_import.rows_refused,
         "columns": [_column(column, open_) for column in columns],
@@ -235,8 +240,8 @@ def _column(column: ColumnView, undecided: dict[str, ColumnView]) -> dict[str, A
 def _stored(ehr_import: EhrImport) -> dict[str, Any]:
     return {
         "stored": True,
-        "patients": ehr_import.patients_new + ehr_import.patients_updated,
         "patients_new": ehr_import.patients_new,
+        "patients_updated": ehr_import.patients_updated,
         "findings": ehr_import.findings,
         "notes": ehr_import.notes,
     }
