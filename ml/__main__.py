@@ -74,6 +74,7 @@ class Train:
         profile: size of the model; the cohort must have its voxel size (tiny is 8 mm).
         seed: of the split and of everything random.
         name: of the bundle.
+        graph: a whole knowledge graph that `python -m ml graph` wrote; by default HPO's.
         json: print JSON instead of text.
     """
 
@@ -82,6 +83,7 @@ class Train:
     profile: Literal["tiny", "4mm", "2mm"] = "2mm"
     seed: int = 1
     name: str = "mirage"
+    graph: Path | None = None
     json: bool = False
 
     def run(self) -> None:
@@ -91,6 +93,7 @@ class Train:
         command = (
             f"python -m ml train --cohort {self.cohort.name} --profile {self.profile} "
             f"--seed {self.seed} --out {self.out.name}"
+            + (f" --graph {self.graph.name}" if self.graph else "")
         )
         with _Stages() as stages:
             card = train(
@@ -102,6 +105,7 @@ class Train:
                 command=command,
                 name=self.name,
                 text_cache=TEXT_CACHE,
+                knowledge_file=self.graph,
             )
         _say(self.json, json.loads(card.to_json()), readable(card))
 

@@ -112,7 +112,9 @@ class GraphConfig:
     """Knowledge graph and its encoder (`ml.patient_graph`, `ml.graph_encoder`).
 
     Attributes:
+        diagnoses: whether ICD-10-CM's diagnoses stand in the default graph beside HPO's phenotypes.
         children: steps down from a linked phenotype to its subtypes that are kept.
+        hops: of a graph that is no ontology (iBKH), edges from a linked node that are kept.
         width: length of a node's state, unitless.
         heads: attention heads, which share the width.
         layers: GATv2 layers (the paper: three).
@@ -123,7 +125,9 @@ class GraphConfig:
             With none, the default, every step passes through the whole graph.
     """
 
+    diagnoses: bool = False
     children: int = 1
+    hops: int = 1
     width: int = 64
     heads: int = 4
     layers: int = 3

@@ -13,6 +13,8 @@ from torch import Tensor
 from ml.concept_linking import coverage
 from ml.config import Profile
 from ml.graph_encoder import SizedGraph
+from ml.knowledge_file import read_knowledge
+from ml.knowledge_sources.default import read_default
 from ml.knowledge_sources.hpo import read_hpo
 from ml.mirage import Member, Mirage
 from ml.neighbour_sampler import training_graph
@@ -92,11 +94,24 @@ def knowledge(
     scaler: FindingScaler,
     settings: Profile,
     text_cache: Path | None,
+    file: Path | None = None,
 ) -> tuple[SizedGraph, dict[str, Any]]:
-    """The default knowledge graph for the scaler's concepts, and its figures for the card."""
+    """A knowledge graph under the scaler's concepts as tensors, and its figures for the card.
+
+    Args:
+        scaler: the concepts that the model reads.
+        settings: what of the graph is kept, and how it is passed through.
+        text_cache: folder for text embeddings.
+        file: a whole graph as `python -m ml graph` writes it; by default HPO, with ICD-10-CM
+            beside it if the settings say so.
+    """
     embed = TextEncoder(cache=text_cache)
+    if file is not None:
+        source, hops = read_knowledge(file), settings.graph.hops
+    else:
+        source, hops = (read_default() if settings.graph.diagnoses else read_hpo()), None
     graph, links = graph_with_dictionary(
-        read_hpo(), scaler.concepts, embed, children=settings.graph.children
+        source, scaler.concepts, embed, children=settings.graph.children, hops=hops
     )
     text = embed([node.name for node in graph.nodes])
     figures = {

@@ -65,6 +65,7 @@ def train(
     command: str = "",
     name: str = "mirage",
     text_cache: Path | None = None,
+    knowledge_file: Path | None = None,
 ) -> BundleCard:
     """Train every stage of the paper on a cohort and write the bundle.
 
@@ -82,6 +83,7 @@ def train(
         command: command line, for the card.
         name: of the bundle.
         text_cache: folder for text embeddings.
+        knowledge_file: a graph other than the default, see `knowledge`.
 
     Raises:
         CohortError: the cohort is incomplete, or too small for the folds.
@@ -98,7 +100,7 @@ def train(
     drawer = PseudoMRIModel(PseudoMRIDecoder(unet.decoder, bank), _intensity(unet))
     check_size(mirage, drawer)
     with one_thread():
-        graph, graph_report = knowledge(scaler, settings, text_cache)
+        graph, graph_report = knowledge(scaler, settings, text_cache, knowledge_file)
     learned = learn_surrogate(mirage, people, graph, unet, bank, seed, report, watch)
     known = ~people.label.isnan()
     probability = mirage.calibration.probability(learned.logit).numpy()
