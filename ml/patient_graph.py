@@ -97,6 +97,20 @@ class Findings:
         start = np.concatenate([[0], np.cumsum(count)]).astype(np.int32)
         return csr_array((score, column, start), shape=(len(self), columns))
 
+    def without_a_group(self, group: Int[Tensor, " columns"], probability: float) -> "Findings":
+        """Each person loses, with this probability, one group of its columns drawn at random.
+
+        Whole parts of a record are missing together, so a model must learn to do without them
+        (group masking of MDR-Dx).
+
+        Args:
+            group: number of each column's group, from 0 (`FindingScaler.group`).
+            probability: 0 to 1.
+        """
+        drawn = torch.randint(int(group.max()) + 1, (len(self), 1))
+        loses = torch.rand(len(self), 1) < probability
+        return self.without(loses & (group[self.column] == drawn))
+
     def edges(
         self,
     ) -> tuple[Int[Tensor, " edges"], Int[Tensor, " edges"], Float[Tensor, "edges 2"]]:
@@ -155,6 +169,19 @@ class FindingScaler(nn.Module):
         kinds = np.repeat([concept.kind for concept in self.concepts], self._width)
         self._binary = np.isin(kinds, [Kind.BINARY, Kind.CATEGORICAL])
         self._presence = kinds == Kind.PRESENCE
+
+    @property
+    def group(self) -> Int[Tensor, " columns"]:
+        """Number of the heading under which the dictionary lists each column's concept."""
+        names = list(dict.fromkeys(concept.group for concept in self.concepts))
+        numbers = [names.index(concept.group) for concept in self.concepts]
+        return torch.from_numpy(np.repeat(np.array(numbers, dtype=np.int64), self._width))
+
+    @property
+    def average_presence(self) -> Float[Tensor, " columns"]:
+        """Share of the training people with a value in whom the finding is present."""
+        always = torch.from_numpy(~(self._binary | self._presence))
+        return torch.where(always, torch.ones_like(self.mean), self.mean)
 
     def fit(self, records: Sequence[PatientRecord]) -> "FindingScaler":
         """Take mean, spread and range of each column from the training people.

@@ -170,7 +170,6 @@ def variants(graph: KnowledgeGraph, text: Tensor, seed: int) -> dict[str, Varian
         FULL: Variant(graph, graph, text),
         NO_EDGES: Variant(None, bare, text),
         "ours, ancestors but no messages": Variant(graph, bare, text),
-        "ours, messages but no ancestors": Variant(None, graph, text),
         "ours, edges rewired at random": Variant(wired, wired, text),
         "ours, random text embeddings": Variant(graph, graph, noise),
     }

@@ -91,11 +91,13 @@ class Ceilings:
         out: JSON file for the results.
         seed: of the people and the models.
         sizes: numbers of training people.
+        models: which baselines; what the file holds already is not run again.
         label_errors: share of recorded diagnoses that are wrong, 0 to 1.
     """
 
     out: Path
     seed: int = 1
+    models: tuple[str, ...] = ("lr", "rf", "gb", "mlp")
     sizes: tuple[int, ...] = (80, 300, 766, 3_000, 30_000)
     label_errors: float = 0.0
 
@@ -106,7 +108,9 @@ class Ceilings:
         results = ceilings(
             self.sizes,
             seed=self.seed,
+            models=self.models,
             label_errors=self.label_errors,
+            done=json.loads(self.out.read_text()) if self.out.exists() else None,
             save=lambda results: _write(self.out, results),
         )
         print(readable(results))

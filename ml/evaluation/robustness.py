@@ -66,10 +66,13 @@ def robustness(bundle: Path, embed: Embed, *, seed: int) -> dict[str, Any]:
     mirage = load_mirage(bundle, card)
     people = dense_people(PEOPLE, entropy=(seed, 7_001), config=PhantomConfig())
     people = replace(people, records=[_only(card.schema, record) for record in people.records])
-    rng = np.random.default_rng((seed, 7_002))
     figures = _Figures(people, lambda records: _probability(mirage, records))
     for share in SHARES[1:]:
-        figures.add(f"{share:.0%} of the values missing", hide_values(people.records, share, rng))
+        rng = np.random.default_rng((seed, 7_002))  # the same draws: what is missing grows
+        figures.add(
+            f"{round(100 * share)} % of the values missing",
+            hide_values(people.records, share, rng),
+        )
     groups = dict.fromkeys(dictionary()[name].group for name in card.schema)
     for group in groups:
         figures.add(f"without the group {group}", hide_group(people.records, group))
@@ -77,7 +80,9 @@ def robustness(bundle: Path, embed: Embed, *, seed: int) -> dict[str, Any]:
     links = link_header(header, embed)
     second, refused = read_second(links, rows)
     figures.add("other schema", second)
-    gone = rng.permutation(len(header))[: round(MISSING_COLUMNS * len(header))]
+    gone = np.random.default_rng((seed, 7_003)).permutation(len(header))[
+        : round(MISSING_COLUMNS * len(header))
+    ]
     left = [place for place in range(len(header)) if place not in set(gone.tolist())]
     cut = [tuple(row[place] for place in left) for row in rows]
     cut_links = link_header([header[place] for place in left], embed)
@@ -194,7 +199,7 @@ def _by_text(
     owner = torch.tensor([place for place, _ in names])
     # A concept is as near as the nearest of its names.
     table = torch.stack([cosine[:, owner == place].amax(1) for place in range(len(concepts))], 1)
-    everyone = torch.arange(len(concepts)).expand(len(header), -1)
+    everyone = torch.arange(len(concepts)).expand(len(header), -1).contiguous()
     score, place = assign_one_to_one(table, everyone)
     return {
         text: LinkedColumn(text, concepts[at].id if near >= THRESHOLD else None, near)
