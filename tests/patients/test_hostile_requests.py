@@ -3,12 +3,14 @@
 import json
 
 import pytest
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
 from apps.patients.importing.folder import ImportFolder
 from apps.patients.models import EhrImport
 from tests.patients.hostile.installation import TOKEN
 
 pytestmark = pytest.mark.slow
+PASSWORD = "correct horse battery"
 FILE = b"patient,age\na1,70\n"
 MOST_S, MOST_MB = 2.0, 200
 NAMES = {
@@ -108,11 +110,11 @@ def test_a_host_that_is_not_ours(installation, host):
     "place", ["//elsewhere.example", "https://elsewhere.example", "/\\elsewhere"]
 )
 def test_signing_in_never_leads_elsewhere(installation, place):
-    installation.user.set_password("correct horse battery")
+    installation.user.password = PBKDF2PasswordHasher().encode(PASSWORD, "salt" * 6)
     installation.user.save()
     fields = {
         "username": installation.user.username,
-        "password": "correct horse battery",
+        "password": PASSWORD,
         "next": place,
     }
     answer = installation.post_form(

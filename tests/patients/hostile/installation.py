@@ -137,7 +137,8 @@ class Installation:
     def request(self, method, path, *, body=None, headers=None):
         connection = http.client.HTTPConnection(*self.address, timeout=END_S)
         try:
-            connection.request(method, path, body=body, headers=headers or {})
+            with contextlib.suppress(ConnectionError):  # it may answer before it has read all
+                connection.request(method, path, body=body, headers=headers or {})
             found = connection.getresponse()
             kept = {name.lower(): value for name, value in found.getheaders()}
             return Answer(found.status, kept, found.read().decode(errors="replace"))
