@@ -82,7 +82,7 @@ NEAR_THE_LABEL = {"MMSE", "CDR", "Diagnosis", "FunctionalAssessment", "ADL", "Fo
 SPOILED = {
     "Age": ("174", "out_of_range"),
     "BMI": ("nan", "not_finite"),
-    "SystolicBP": ("about 140", "text_in_number"),
+    "SystolicBP": ("140 sitting", "text_in_number"),
     "DiastolicBP": ("-80", "out_of_range"),
     "CholesterolTotal": ("<5", "bound"),
     "CholesterolHDL": ("1e309", "not_finite"),
@@ -171,9 +171,7 @@ def clinic(client, wait_until, bundle, workers):
     ],
     ids=["alzheimers", "oasis"],
 )
-def test_a_table_goes_in_with_every_column_matched_right_and_is_predicted_for(
-    clinic, name, meant, record_property
-):
+def test_a_table_goes_in_with_every_column_matched_right_and_is_predicted_for(clinic, name, meant):
     content = file_of(name)
     found = clinic.through(content, name)
     columns = {c.header: c for c in services.mapping_of(ehr_import=found).columns}
@@ -183,7 +181,6 @@ def test_a_table_goes_in_with_every_column_matched_right_and_is_predicted_for(
     }
     predictions = clinic.predict()
 
-    record_property("columns_right", f"{sum(found_out[h] == meant[h] for h in meant)}/{len(meant)}")
     assert found_out == meant
     near = {header for header, column in columns.items() if column.label_proximal}
     assert meant.keys() & NEAR_THE_LABEL <= near
@@ -232,7 +229,7 @@ def as_csv(rows):
     return out.getvalue().encode()
 
 
-def test_fhir_bundles_go_in_by_their_codes_and_are_predicted_for(clinic, record_property):
+def test_fhir_bundles_go_in_by_their_codes_and_are_predicted_for(clinic):
     bundles = sorted((SHARED / "fhir").glob("*.json.gz"))
     if not bundles:
         pytest.skip("the sample bundles are not on this machine")
@@ -257,7 +254,6 @@ def test_fhir_bundles_go_in_by_their_codes_and_are_predicted_for(clinic, record_
         page = clinic.client.get(reverse("patients:import", args=[found.pk])).content.decode()
         assert patient["name"][0]["family"] not in page
 
-    record_property("kinds_decided_without_help", f"{decided}/{columns}")
     assert decided >= 0.99 * columns
     assert clinic.cohort.patients.count() == len(bundles)
     assert clinic.predict().count() == len(bundles)
