@@ -61,7 +61,7 @@ _BARS = """
         SELECT *, CASE WHEN raw > 0 THEN power(10, floor(log(raw::numeric)))::float8
             ELSE 1 END AS ten
         FROM about
-    ), stepped AS (
+    ), stepped AS MATERIALIZED (
         SELECT *, CASE WHEN concept = ANY (%(levelled)s) THEN 1.0 ELSE greatest(
             CASE WHEN raw <= ten THEN ten WHEN raw <= 2 * ten THEN 2 * ten
                 WHEN raw <= 5 * ten THEN 5 * ten ELSE 10 * ten END,
