@@ -45,6 +45,14 @@ def decide(
     )
 
 
+def _label_of_code(concept: str) -> str:
+    """What a code is called that a person chose; the dictionary knows its own concepts."""
+    system, _, text = concept.partition(":")
+    found = codes.system_of(system) if text else None
+    code = codes.make_code(found, text) if found else None
+    return codes.meaning_of(code).label if code else ""
+
+
 def _check_concept(columns: Sequence[ColumnPlan], place: int, concept: str, unit: str) -> None:
     known = dictionary().get(concept)
     system, _, code = concept.partition(":")

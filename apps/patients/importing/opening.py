@@ -22,7 +22,7 @@ from apps.patients.importing.source import (
     Table,
     format_of,
 )
-from apps.patients.importing.values import AGE
+from apps.patients.importing.values import AGES
 from ml.concepts import concepts_by_name, normalise_name
 from ml.data.cells import shorten
 from ml.data.columns import MAX_COLUMNS, is_known
@@ -230,7 +230,7 @@ def _shown(column: ColumnPlan, cells: Sequence[str]) -> tuple[str, ...]:
         return tuple(map(door.masked, cells[:EXAMPLES]))
     if column.role in {Role.DROPPED, Role.BIRTH, Role.TIME}:
         return ()
-    if column.concept == AGE:
+    if column.concept in AGES:
         return tuple(cell for cell in cells if _at_most_89(cell))[:EXAMPLES]
     return tuple(shorten(cell.strip(), 30) for cell in cells[:EXAMPLES])
 

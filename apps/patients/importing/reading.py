@@ -110,7 +110,7 @@ class TableReader:
         self._watched = [
             (place, cells)
             for place, cells in self._inputs
-            if cells.concept.id == AGE
+            if cells.holds_ages
             or cells.concept.critical_low is not None
             or cells.concept.critical_high is not None
         ]

@@ -16,6 +16,7 @@ from ml.concepts import Concept, Kind, dictionary, normalise_name
 from ml.data.cells import CellReader, Refusal
 
 AGE = "age"
+AGES = frozenset({AGE, "quit_smoking_age"})
 MISSING = b""
 _MAX_KNOWN = 10_000
 _LARGEST = 1e12
@@ -77,6 +78,7 @@ class Cells(dict[str, bytes | Refusal]):
         decimal_comma: numbers are written 74,5.
 
     Attributes:
+        holds_ages: whether the values are ages, or may be: years under a code we know nothing of.
         aged: texts that are ages over 89.
         critical: texts that are possible and would alarm a clinician.
     """
@@ -86,6 +88,8 @@ class Cells(dict[str, bytes | Refusal]):
     ) -> None:
         super().__init__()
         self.concept = concept_for(plan, concept)
+        known = self.concept.id in dictionary()
+        self.holds_ages = self.concept.id in AGES or (not known and self.concept.unit == "a")
         self.aged: set[str] = set()
         self.critical: set[str] = set()
         self._decimal_comma = decimal_comma
@@ -115,7 +119,7 @@ class Cells(dict[str, bytes | Refusal]):
         if isinstance(value, Refusal):
             return self._explained(text, value)
         value = value * self._factor + self._offset
-        if self.concept.id == AGE and value > OLDEST_AGE_YEARS:
+        if self.holds_ages and value > OLDEST_AGE_YEARS:
             value = capped(value)
             self.aged.add(cell)
         if _is_critical(self.concept, value):

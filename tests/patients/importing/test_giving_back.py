@@ -219,3 +219,22 @@ def test_real_tables_go_in_with_every_column_understood(command, name):
     assert (report["accepted"], report["refused"]) == (accepted, refused)
     assert {p["code"] for p in report["problems"]} <= {"contradiction", "critical"}
     assert report["stored"]
+
+
+def test_a_dry_run_counts_the_patients_that_would_go_in(command):
+    _, report = command(
+        "patient,visit_date,age\na1,2020-01-01,70\na1,2021-01-01,71\nb,,70\n", "--dry-run"
+    )
+
+    assert (report["rows"], report["patients"], report["stored"]) == (3, 2, False)
+
+
+def test_the_command_leaves_an_import_of_the_same_file_alone_that_somebody_works_on(
+    command, importer
+):
+    theirs = importer.start("patient,age\na1,70\n")
+    status, report = command("patient,age\na1,70\n", "--dry-run")
+
+    theirs.refresh_from_db()
+    assert (status, theirs.stage) == (1, Stage.MAPPING)
+    assert "under way" in report["problems"][0]["message"]

@@ -254,6 +254,11 @@ def test_ages_over_89_are_stored_as_90(importer, values):
     assert values()["age"] == 90
 
 
+def test_every_age_is_capped_not_only_the_patients(importer, values):
+    importer.through("patient,age,quit_smoking_age\nann,92,91\n")
+    assert values() == {"age": 90, "quit_smoking_age": 90}
+
+
 def test_a_finding_without_a_patient_is_refused_by_the_database():
     finding = FindingFactory.build(patient=PatientFactory())
     Patient.objects.all().delete()

@@ -291,3 +291,66 @@ def test_what_json_does_not_allow_is_refused(text):
 def test_json_as_it_should_be_is_read():
     value = {"a": [1, 2.5, None, {"b": "ü"}]}
     assert strict_json.loads(json.dumps(value)) == value
+
+
+def test_a_long_file_with_visits_keeps_them_apart(read):
+    opened, rows, problems = read(
+        "patient_id,VISCODE,loinc,value,unit\n"
+        "a1,bl,8480-6,130,mm[Hg]\n"
+        "a1,m12,8480-6,140,mm[Hg]\n"
+        "a1,m24,8480-6,150,mm[Hg]\n"
+        "a1,soon,8480-6,150,mm[Hg]\n"
+    )
+
+    assert opened.facts.shape is Shape.LONG
+    assert [row["systolic_mmhg"] for row in rows] == [130, 140, 150]
+    assert [(p.row, p.code) for p in problems] == [(5, "date")]
+
+
+def test_a_bundle_is_read_item_by_item_whatever_stands_around_its_entry():
+    text = b' {"entry" : [ {"a": 1} , {"b": [2]}, {} ] , "resourceType":"Bundle", "n": {}} '
+
+    assert list(strict_json.members(text, "entry")) == [
+        ("entry", {"a": 1}),
+        ("entry", {"b": [2]}),
+        ("entry", {}),
+        ("resourceType", "Bundle"),
+        ("n", {}),
+    ]
+    assert list(strict_json.members(b'\xef\xbb\xbf{"entry": []}', "entry")) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"entry": [1,]}',
+        b'{"entry": [1 2]}',
+        b'{"entry": [1]',
+        b'{"entry": [1], "entry": [2]}',
+        b'{"entry": [1]} x',
+        b'{"a": 1,}',
+        b"{1: 2}",
+        b'{"a" 1}',
+        b"7",
+        b"",
+        b'{"a": "\xff"}',
+    ],
+)
+def test_an_object_that_is_none_is_refused_wherever_it_breaks(text):
+    with pytest.raises(FileRefusedError):
+        list(strict_json.members(text, "entry"))
+
+
+def test_json_of_too_many_parts_is_refused_unread(monkeypatch):
+    monkeypatch.setattr(strict_json, "MAX_MARKS", 10)
+
+    with pytest.raises(FileRefusedError, match="NDJSON"):
+        list(strict_json.members(b'{"entry": [' + b"{}," * 20 + b"{}]}", "entry"))
+
+
+def test_a_reader_that_would_take_too_much_memory_is_stopped():
+    from apps.patients.importing import memory
+
+    with pytest.raises(FileRefusedError, match="memory"), memory.bounded(50_000_000):
+        bytearray(200_000_000)
+    assert len(bytearray(200_000_000)) == 200_000_000
