@@ -151,8 +151,6 @@ MIRAGE_ABANDONED_IMPORT_DAYS = env.number(
     "MIRAGE_ABANDONED_IMPORT_DAYS", default=14, low=1, high=3650
 )
 MIRAGE_MAX_REQUEST_BYTES = 257_000_000  # a file to import, and the form around it
-MIRAGE_MAX_UPLOAD_ROWS = 10_000
-MIRAGE_MAX_UPLOAD_BYTES = 25 * 2**20
 
 # Files
 MEDIA_ROOT = env.folder(
