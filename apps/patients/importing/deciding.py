@@ -36,7 +36,7 @@ def decide(
         role=Role.FINDING,
         concept=concept,
         own=kept_code(code, concept),
-        label=column.label if same or code else "",
+        label=column.label if same or code else _label_of_code(concept),
         unit=unit,
         coding=column.coding if same else {},
         decided_by=By.PERSON,
