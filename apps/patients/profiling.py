@@ -187,9 +187,15 @@ def missingness(cohort: Cohort, sample: Sample) -> list[Group]:
     ]
 
 
-def distributions(cohort: Cohort, sample: Sample, group: Group) -> list[Distribution]:
-    """The newest values of each concept of a group that is given at all."""
-    concepts = [dictionary()[given.id] for given in group.concepts if given.id in dictionary()]
+def concepts_of(slug: str) -> list[Concept]:
+    """The dictionary's concepts of a group; none if there is no such group."""
+    return [c for c in dictionary().values() if slugify(c.group) == slug]
+
+
+def distributions(
+    cohort: Cohort, sample: Sample, concepts: Sequence[Concept]
+) -> list[Distribution]:
+    """The newest values of each of some concepts that is given at all."""
     if not concepts:
         return []
     levelled = [concept.id for concept in concepts if concept.kind is not Kind.CONTINUOUS]

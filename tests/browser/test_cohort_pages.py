@@ -6,12 +6,14 @@ import pytest
 from django.urls import reverse
 from playwright.sync_api import expect
 
+from apps.inference.models import InferenceRun
 from apps.patients.models import Cohort, Membership, Patient
 from tests.browser.conftest import drawn
 from tests.factories import (
     NOW,
     CohortFactory,
     FindingFactory,
+    InferenceRunFactory,
     PatientFactory,
     PredictionFactory,
     UserFactory,
@@ -107,6 +109,22 @@ def test_a_filter_stays_in_the_address_and_with_the_sorting(page, world, sign_in
     assert len(ages) > 3
     assert ages == sorted(ages)
     assert int(ages[0]) >= 70
+
+
+def test_what_is_typed_into_the_filter_survives_the_progress_of_a_run(page, world, sign_in):
+    run = InferenceRunFactory(cohort=world.cohort, bundle=world.bundle, number=2, total=40)
+    sign_in(world.users["owner"])
+    page.goto(world.cohort.get_absolute_url())
+    page.get_by_label("Age from").fill("70")
+    expect(page.get_by_text("27 of 40 patients")).to_be_visible()
+
+    PredictionFactory(run=run, patient=world.cohort.patients.get(number=3))
+    InferenceRun.objects.filter(pk=run.pk).update(done=1)
+
+    expect(page.get_by_text("28 of 40 patients")).to_be_visible()
+    expect(page.get_by_label("Age from")).to_have_value("70")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**age_from=70**")
 
 
 def test_the_bars_of_a_plot_are_those_of_its_table_and_follow_the_theme(page, world, sign_in):

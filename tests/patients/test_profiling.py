@@ -30,7 +30,7 @@ def give(cohort, concept, values, first=1):
 def profile(cohort, group):
     sample = profiling.sample_of(cohort)
     groups = {g.slug: g for g in profiling.missingness(cohort, sample)}
-    found = profiling.distributions(cohort, sample, groups[group])
+    found = profiling.distributions(cohort, sample, profiling.concepts_of(group))
     return groups, {d.concept.id: d for d in found}
 
 

@@ -11,6 +11,8 @@ from apps.patients import profiling
 from apps.patients.models import Cohort
 from apps.patients.profiling import Distribution, Group
 
+FIRST_GROUP = "demographics-and-genetics"
+
 
 @require_safe
 def inputs(request: SignedInRequest, cohort_id: UUID) -> HttpResponse:
@@ -19,7 +21,8 @@ def inputs(request: SignedInRequest, cohort_id: UUID) -> HttpResponse:
     sample = profiling.sample_of(cohort)
     groups = profiling.missingness(cohort, sample)
     group = _chosen(groups, request.GET.get("group", ""))
-    of_group = {d.concept.id: d for d in profiling.distributions(cohort, sample, group)}
+    concepts = profiling.concepts_of(group.slug)
+    of_group = {d.concept.id: d for d in profiling.distributions(cohort, sample, concepts)}
     context = {
         "section": "cohorts",
         "cohort": cohort,
@@ -37,10 +40,10 @@ def inputs(request: SignedInRequest, cohort_id: UUID) -> HttpResponse:
 def distributions(request: SignedInRequest, cohort_id: UUID) -> HttpResponse:
     """The bars of one group's plots, as JSON."""
     cohort = get_object_or_404(Cohort.objects.visible_to(request.user), pk=cohort_id)
-    sample = profiling.sample_of(cohort)
-    groups = profiling.missingness(cohort, sample)
-    group = _chosen(groups, request.GET.get("group", ""))
-    found = profiling.distributions(cohort, sample, group)
+    concepts = profiling.concepts_of(request.GET.get("group", FIRST_GROUP))
+    if not concepts:
+        raise Http404
+    found = profiling.distributions(cohort, profiling.sample_of(cohort), concepts)
     response = JsonResponse({"distributions": [_as_json(d) for d in found]})
     response["Cache-Control"] = "no-store"
     response["X-Content-Type-Options"] = "nosniff"
