@@ -96,6 +96,7 @@ def build(patients, concepts):
             more = {"run": run.pk, "now": now}
             times[f"predictions_{number}_s"] = fill(cursor, values | more, PREDICTIONS, patients)
         cursor.execute("VACUUM ANALYZE")
+        cursor.execute("SET max_parallel_workers_per_gather = 0")  # or their time is not counted
         cursor.execute("SELECT count(*) FROM patients_finding")
         times["findings"] = cursor.fetchone()[0]
     return cohort, ehr_import, times
@@ -110,20 +111,30 @@ def stored_import(cohort, now):
     )  # fmt: skip
 
 
-def timed(function):
-    """Milliseconds of a call after one that warms up: median of the clock, and processor time.
+def processor_s():
+    """Processor time of this process and of its database process together.
 
-    The processor time is that of this process and of its database process together; unlike the
-    clock it does not grow when others use the machine.
+    Unlike the clock it does not grow much when others use the machine.
     """
     from django.db import connection
 
     connection.ensure_connection()
     database = psutil.Process(connection.connection.info.backend_pid)
+    return time.process_time() + sum(database.cpu_times()[:2])
 
-    def processor_s():
-        return time.process_time() + sum(database.cpu_times()[:2])
 
+def once(function):
+    """Seconds of one call."""
+    before, began = processor_s(), time.perf_counter()
+    function()
+    return {
+        "s": round(time.perf_counter() - began, 1),
+        "cpu_s": round(processor_s() - before, 1),
+    }
+
+
+def timed(function):
+    """Milliseconds of a call after one that warms up: median of the clock, and processor time."""
     function()
     spent, before = [], processor_s()
     for _ in range(REPEATS):
@@ -159,6 +170,7 @@ def measure(patients, concepts):
     from django.db import connection
     from django.test import Client
     from django.urls import reverse
+    from django.utils import timezone
 
     from apps.patients import deleting, exporting
 
@@ -177,15 +189,15 @@ def measure(patients, concepts):
     inputs = timed(lambda: client.get(reverse("patients:inputs", args=[cohort.pk])))
     data = timed(lambda: client.get(reverse("patients:distributions", args=[cohort.pk])))
     print(f"inputs: {inputs}, {data}", flush=True)
-    began = time.perf_counter()
-    size = sum(
-        len(chunk)
-        for chunk in exporting.chunks(cohort=cohort, as_known_at=_now(), every_visit=False)
-    )
-    exported_s = round(time.perf_counter() - began, 1)
-    began = time.perf_counter()
-    deleting.delete_cohort(cohort=cohort, typed=cohort.name, deleted_by=cohort.created_by)
-    deleted_s = round(time.perf_counter() - began, 1)
+    size = []
+
+    def export():
+        options = {"cohort": cohort, "as_known_at": timezone.now(), "every_visit": False}
+        size.append(sum(len(chunk) for chunk in exporting.chunks(**options)))
+
+    def delete():
+        deleting.delete_cohort(cohort=cohort, typed=cohort.name, deleted_by=cohort.created_by)
+
     record(
         "patient_list",
         patients=patients,
@@ -199,17 +211,10 @@ def measure(patients, concepts):
         first_page_times_bare=round(list_["first page"]["ms"] / bare_["ms"], 1),
         inputs_page=inputs,
         distributions_json=data,
-        export_s=exported_s,
-        export_mb=round(size / 1e6, 1),
-        delete_cohort_s=deleted_s,
+        export=once(export) | {"mb": round(size[0] / 1e6, 1)},
+        delete_cohort=once(delete),
         load=round(os.getloadavg()[0], 1),
     )
-
-
-def _now():
-    from django.utils import timezone
-
-    return timezone.now()
 
 
 def main():
