@@ -12,7 +12,7 @@ import tyro
 from tqdm import tqdm
 
 from ml.card import BundleError, fingerprint, readable, verify
-from ml.evaluation.commands import Ceilings, Codes, CompareCodes, Robustness
+from ml.evaluation.commands import Ceilings, Codes, CompareCodes, CompareLabels, Robustness
 from ml.records import PatientRecord, Prediction
 
 if TYPE_CHECKING:
@@ -278,6 +278,7 @@ Command = (
     | Annotated[Card, tyro.conf.subcommand("card")]
     | Annotated[Codes, tyro.conf.subcommand("codes")]
     | Annotated[CompareCodes, tyro.conf.subcommand("compare-codes")]
+    | Annotated[CompareLabels, tyro.conf.subcommand("compare-labels")]
     | Annotated[Robustness, tyro.conf.subcommand("robustness")]
     | Annotated[Ceilings, tyro.conf.subcommand("ceilings")]
 )

@@ -25,12 +25,15 @@ MAX_BYTES = 30_000_000
 _DECODER_WEIGHTS = "decoder.decoder."
 
 
+AIR_BELOW = 0.1
+
+
 class PseudoMRIModel(nn.Module):
     """What a bundle needs to draw: the decoder with its donors, and the scale of intensities.
 
     Args:
         decoder: surrogates to normalised volumes.
-        intensity: mean and spread of the template's brain, to turn z-scores into its intensities.
+        intensity: offset and scale that turn z-scores into the template's intensities.
     """
 
     intensity: Tensor
@@ -43,11 +46,14 @@ class PseudoMRIModel(nn.Module):
     def forward(
         self, surrogate: Float[Tensor, "patients width"]
     ) -> Float[Tensor, "patients x y z"]:
-        """Volumes in the template's intensities: air 0, white matter about .9."""
-        mean, spread = self.intensity
+        """Volumes in the template's intensities: air 0, white matter about .9.
+
+        Scans come without skull, so what is darker than half of CSF is air and set to 0.
+        """
+        offset, scale = self.intensity
         normalised: Tensor = self.decoder(surrogate)[:, 0]
-        volumes: Tensor = (normalised * spread + mean).clamp_min(0)
-        return volumes
+        volumes: Tensor = normalised * scale + offset
+        return volumes.where(volumes > AIR_BELOW, torch.zeros(()))
 
 
 def write_weights(folder: Path, mirage: Mirage, decoder: PseudoMRIModel) -> dict[str, str]:

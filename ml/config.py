@@ -265,6 +265,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 stem_stride=4,
                 principal=True,
             ),
+            skip_bank=SkipBankConfig(max_donors=12),  # keeps a bundle below 30 MB
             pretrain=PretrainConfig(
                 epochs=4,
                 batch_size=8,

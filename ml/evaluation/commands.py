@@ -61,6 +61,36 @@ class CompareCodes:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CompareLabels:
+    """All labels, few labels, wrong labels: EHR-only models and MIRAGE on the same people.
+
+    Takes about ten minutes of one processor a seed. Seeds that the file holds are not run again.
+
+    Attributes:
+        out: JSON file for the results.
+        seeds: how many; each draws its own people.
+        first_seed: the first of them.
+    """
+
+    out: Path
+    seeds: int = 5
+    first_seed: int = 1
+
+    def run(self) -> None:
+        """Write the figures and print the table."""
+        from ml.evaluation.few_labels import compare_labels, readable
+
+        done = json.loads(self.out.read_text())["runs"] if self.out.exists() else []
+        results = compare_labels(
+            range(self.first_seed, self.first_seed + self.seeds),
+            TEXT_CACHE,
+            done=done,
+            save=lambda results: _write(self.out, results),
+        )
+        print(readable(results))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Robustness:
     """A bundle under missing values, missing groups and another clinic's field names and units.
 

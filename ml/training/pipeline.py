@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -97,7 +98,7 @@ def train(
     watch.lap("autoencoder")
     mirage = Mirage(scaler, settings)
     bank = skip_bank(unet, people, settings, seed)
-    drawer = PseudoMRIModel(PseudoMRIDecoder(unet.decoder, bank), _intensity(unet))
+    drawer = PseudoMRIModel(PseudoMRIDecoder(unet.decoder, bank), intensity_of(unet))
     check_size(mirage, drawer)
     with one_thread():
         graph, graph_report = knowledge(scaler, settings, text_cache, knowledge_file)
@@ -218,16 +219,18 @@ def _folds(persons: dict[str, str], folds: int, seed: int) -> Tensor:
     return torch.tensor([fold[each] for each in persons])
 
 
-def _intensity(unet: UNet3D) -> Float[Tensor, " 2"]:
-    """Mean and spread that turn a decoded volume back into intensities with air at 0.
+def intensity_of(unet: UNet3D) -> Float[Tensor, " 2"]:
+    """Offset and scale that turn a decoded volume back into the template's intensities.
 
-    The spread is the template's. Scans are z-scored inside a mask that is the same for everybody
-    and so holds some air; where their air lies is read off the mean brain's corner.
+    Scans are z-scored inside a mask that is the same for everybody and so holds some air. What air
+    and bright white matter are on that scale is read off the mean brain: its corner, and the 98th
+    percentile inside the mask.
     """
-    inside = template(unet.grid)[brain_mask(unet.grid)]
-    spread = float(inside.std())
-    air = float(unet.encoder.mean_brain[0, 0, 0, 0, 0])
-    return torch.tensor([-air * spread, spread])
+    mask = brain_mask(unet.grid)
+    mean_brain = unet.encoder.mean_brain[0, 0].numpy()
+    air, bright = float(mean_brain[0, 0, 0]), float(np.percentile(mean_brain[mask], 98))
+    scale = float(np.percentile(template(unet.grid)[mask], 98)) / (bright - air)
+    return torch.tensor([-air * scale, scale])
 
 
 def _reference(cohort: Cohort, train_ids: tuple[str, ...]) -> Reference:

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from ml.config import PROFILES, UNetConfig
-from ml.unet import UNet3D, _depth_to_space, _space_to_depth
+from ml.lattice import depth_to_space, space_to_depth
+from ml.unet import UNet3D
 
 TINY = PROFILES["tiny"].unet
 
@@ -26,7 +27,7 @@ def _scans(patients=2):
 
 def test_space_to_depth_loses_nothing():
     volumes = torch.randn(2, 3, 4, 6, 8)
-    assert torch.equal(_depth_to_space(_space_to_depth(volumes, 2), 2), volumes)
+    assert torch.equal(depth_to_space(space_to_depth(volumes, 2), 2), volumes)
 
 
 def test_an_untrained_decoder_gives_the_mean_brain():
