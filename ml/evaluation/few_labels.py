@@ -203,7 +203,8 @@ def _baselines(
 
 def _unit(scores: np.ndarray) -> np.ndarray:
     """On a common scale; monotone, so no AUC changes."""
-    return scores / scores.std()
+    unit: np.ndarray = scores / scores.std()
+    return unit
 
 
 def _figures(scores: Mapping[str, np.ndarray], state: np.ndarray) -> dict[str, Any]:
