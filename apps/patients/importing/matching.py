@@ -124,7 +124,7 @@ def match_table(columns: Sequence[Seen]) -> tuple[ColumnPlan, ...]:
     long = _long_columns(names)
     patient = next((names.index(name) for name in _PATIENT if name in names), None)
     export = export_of(headers)
-    taken: dict[str, str] = {}
+    taken: dict[str, ColumnPlan] = {}
     plans = []
     for place, column in enumerate(columns):
         key = _key(names, place)
@@ -247,16 +247,17 @@ def _dropped(key: str, column: Seen, kind: str) -> ColumnPlan:
     return _plan(key, column, Role.DROPPED, By.RULE, hint=kind)
 
 
-def _once(plan: ColumnPlan, taken: dict[str, str]) -> ColumnPlan:
+def _once(plan: ColumnPlan, taken: dict[str, ColumnPlan]) -> ColumnPlan:
     """A concept belongs to one column; the second that wants it waits for a person."""
     target = plan.concept if plan.role is Role.FINDING and not plan.own else ""
     if plan.role in {Role.TIME, Role.MONTHS, Role.BIRTH, Role.DAYS}:
         target = plan.role
-    if not target or taken.setdefault(target, plan.header) == plan.header:
+    if not target or taken.setdefault(target, plan) is plan:
         return plan
+    first = taken[target].header
     if plan.role is not Role.FINDING:
-        return plan.decided(role=Role.IGNORED, hint=f"The column {taken[target]} says it already.")
-    hint = f"The column {taken[target]} has this concept already. Keep one."
+        return plan.decided(role=Role.IGNORED, hint=f"The column {first} says it already.")
+    hint = f"The column {first} has this concept already. Keep one."
     return plan.decided(needs_decision=True, hint=hint)
 
 

@@ -88,6 +88,13 @@ def test_two_columns_never_get_one_concept():
     assert "Systolic BP" in second.hint
 
 
+def test_two_columns_of_one_name_never_get_one_concept_either():
+    first, second, third = match("age", "AGE", "age")
+
+    assert [c.needs_decision for c in (first, second, third)] == [False, True, True]
+    assert len({c.key for c in (first, second, third)}) == 3
+
+
 def test_values_of_the_first_visit_are_left_out_where_each_visit_has_its_own():
     mmse, baseline = match("MMSE", "MMSE_bl")
 
