@@ -93,7 +93,7 @@ def train(
     report = progress or _silent
     watch = StageWatch()
     cohort = Cohort.load(cohort_folder)
-    parts = _split(cohort, seed)
+    parts = split_people(cohort, seed)
     unet, people, scaler, pretrained = _autoencoder(cohort, parts, settings, seed, report)
     watch.lap("autoencoder")
     mirage = Mirage(scaler, settings)
@@ -148,7 +148,7 @@ def train(
     return card
 
 
-def _split(cohort: Cohort, seed: int) -> Parts:
+def split_people(cohort: Cohort, seed: int) -> Parts:
     """Training people need a scan and a record; test people a record and a label."""
     parts = split_by_person(cohort.persons, seed=seed, fractions=FRACTIONS)
     scanned = set(cohort.ids_with_scan())

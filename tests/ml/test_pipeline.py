@@ -53,9 +53,9 @@ def trained(cohort, text_cache, tmp_path_factory):
 
 
 def split_of(cohort_folder, card):
-    from ml.training.pipeline import _split
+    from ml.training.pipeline import split_people
 
-    parts = _split(Cohort.load(cohort_folder), 2)
+    parts = split_people(Cohort.load(cohort_folder), 2)
     assert card.training["parts"] == {"train": len(parts.train), "test": len(parts.test)}
     return parts
 
