@@ -1,4 +1,6 @@
+from django.apps.registry import Apps
 from django.db import migrations
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 NOTE = (
     "Stored by the simple upload of an earlier version, which kept neither the name of the file nor "
@@ -6,7 +8,7 @@ NOTE = (
 )
 
 
-def uploads_to_imports(apps, schema_editor):
+def uploads_to_imports(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     """Each upload becomes the stored import that it was: the same moment, file hash and counts."""
     EhrUpload = apps.get_model("patients", "EhrUpload")
     EhrImport = apps.get_model("patients", "EhrImport")
