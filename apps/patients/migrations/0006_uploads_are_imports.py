@@ -2,6 +2,7 @@ from django.apps.registry import Apps
 from django.db import migrations
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
+OLD = ("patients", "EhrUpload")  # the type checker knows the models of today alone
 NOTE = (
     "Stored by the simple upload of an earlier version, which kept neither the name of the file nor "
     "the number of its rows."
@@ -10,7 +11,7 @@ NOTE = (
 
 def uploads_to_imports(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     """Each upload becomes the stored import that it was: the same moment, file hash and counts."""
-    EhrUpload = apps.get_model("patients", "EhrUpload")  # type: ignore[misc]  # gone since 0006
+    EhrUpload = apps.get_model(*OLD)  # type: ignore[misc]  # gone since 0006
     EhrImport = apps.get_model("patients", "EhrImport")
     for upload in EhrUpload.objects.order_by("uploaded_at").iterator():
         imports = EhrImport.objects.filter(cohort=upload.cohort_id)
