@@ -11,7 +11,7 @@ NOTE = (
 
 def uploads_to_imports(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     """Each upload becomes the stored import that it was: the same moment, file hash and counts."""
-    EhrUpload = apps.get_model(*OLD)  # type: ignore[misc]  # gone since 0006
+    EhrUpload = apps.get_model(*OLD)
     EhrImport = apps.get_model("patients", "EhrImport")
     for upload in EhrUpload.objects.order_by("uploaded_at").iterator():
         imports = EhrImport.objects.filter(cohort=upload.cohort_id)
