@@ -29,6 +29,11 @@ os.environ["MIRAGE_DATA_DIR"] = str(DATA_DIR)
 django.setup()
 
 
+def pytest_xdist_setupnodes():
+    """Workers start without it, or pytest-django imports `ml` before jaxtyping can check it."""
+    os.environ.pop("DJANGO_SETTINGS_MODULE", None)
+
+
 def pytest_unconfigure():
     shutil.rmtree(DATA_DIR, ignore_errors=True)
     shutil.rmtree(embedded.socket_folder(DATA_DIR), ignore_errors=True)
