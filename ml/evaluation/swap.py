@@ -39,6 +39,20 @@ class Swap:
 
 
 @dataclass(frozen=True, slots=True)
+class Carried:
+    """Which of the decoder's inputs the difference in ventricle volume between AD and CN is in.
+
+    Attributes:
+        z: share that the true z shows with the same skips for everybody.
+        skips: share that the true skips show with the z of others; what an image network could
+            read of the neighbours' disease.
+    """
+
+    z: float
+    skips: float
+
+
+@dataclass(frozen=True, slots=True)
 class Reconstruction:
     """Mean SSIM inside the brain mask, with what trivial decoders reach.
 
@@ -81,19 +95,72 @@ def swap_test(
     """
     if len(set(labels.tolist())) != 2:
         raise NoContrastError("The swap test needs scans of people with AD and of people without.")
-    decoded_ml = torch.cat(
-        [
-            ventricle_ml(
-                decode(part, [skip.expand(len(part), -1, -1, -1, -1) for skip in fixed_skips])[
-                    :, 0
-                ],
-                grid,
-            )
-            for part in torch.split(z, batch_size)
-        ]
-    )
+    decoded_ml = _decoded_ml(decode, z, fixed_skips, grid, batch_size)
     true_ml = torch.cat([ventricle_ml(part[:, 0], grid) for part in torch.split(scans, batch_size)])
     return Swap(_shift(decoded_ml, labels), _shift(true_ml, labels))
+
+
+@torch.no_grad()
+def carried_by(
+    decode: Decode,
+    z: Float[Tensor, "patients width"],
+    skips: Sequence[Tensor],
+    labels: Int[Tensor, " patients"],
+    scans: Float[Tensor, "patients 1 x y z"],
+    grid: Grid,
+    *,
+    rounds: int = 4,
+    seed: int = 0,
+    batch_size: int = 8,
+) -> Carried:
+    """Tell the disease that the decoder takes from z from what it takes from the skips.
+
+    The first is the swap test with everybody's mean skips. For the second, everybody's own skips
+    meet the z of somebody with AD and of somebody without, drawn at random: z is then alike in the
+    two groups, and a difference can come from the skips alone (method.md trap 7).
+
+    Args:
+        skips: of these patients, their own or those that the skip bank gave them.
+        rounds: such pairs of z for each patient; more of them, less noise.
+        seed: of the pairs.
+
+    Raises:
+        NoContrastError: one of the two groups is empty.
+    """
+    mean_skips = [level.float().mean(0, keepdim=True) for level in skips]
+    of_z = swap_test(decode, z, labels, mean_skips, scans, grid, batch_size)
+    draw = torch.Generator().manual_seed(seed)
+    groups = [(labels == value).nonzero().squeeze(1) for value in (0, 1)]
+    volumes_ml = [
+        _decoded_ml(
+            decode,
+            z[group[torch.randint(len(group), (len(z),), generator=draw)]],
+            skips,
+            grid,
+            batch_size,
+        )
+        for _ in range(rounds)
+        for group in groups
+    ]
+    of_skips = Swap(_shift(torch.stack(volumes_ml).mean(0), labels), of_z.true_ml)
+    return Carried(z=of_z.ratio, skips=of_skips.ratio)
+
+
+def _decoded_ml(
+    decode: Decode,
+    z: Float[Tensor, "patients width"],
+    skips: Sequence[Tensor],
+    grid: Grid,
+    batch_size: int,
+) -> Float[Tensor, " patients"]:
+    """Ventricle volumes decoded from z, with skips for each or one for all."""
+    everybody = [level.expand(len(z), -1, -1, -1, -1) for level in skips]
+    return torch.cat(
+        [
+            ventricle_ml(decode(z[rows], [level[rows] for level in everybody])[:, 0], grid)
+            for rows in torch.split(torch.arange(len(z)), batch_size)
+        ]
+    )
 
 
 def _shift(volume_ml: Float[Tensor, " patients"], labels: Int[Tensor, " patients"]) -> float:
