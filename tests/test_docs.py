@@ -24,6 +24,17 @@ def test_the_paper_map_covers_all_equations():
     assert all(f"({number})" in text for number in range(1, 8))
 
 
+def test_every_trap_and_canary_names_tests_that_exist():
+    rows = re.findall(r"^\| [^|-].*", (ROOT / "docs/traps.md").read_text(), flags=re.MULTILINE)
+    rows = [row for row in rows if "negative control" not in row]
+    assert len(rows) == 12 + 7
+    for row in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row)
+        assert named, row
+        for file, test in named:
+            assert f"def {test}(" in (ROOT / file).read_text(), (file, test)
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: str(d.relative_to(ROOT)))
 def test_every_relative_link_leads_to_a_file(document):
     targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", document.read_text())

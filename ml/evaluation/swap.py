@@ -116,13 +116,13 @@ def carried_by(
     """Tell the disease that the decoder takes from z from what it takes from the skips.
 
     The first is the swap test with everybody's mean skips. For the second, everybody's own skips
-    meet the z of somebody with AD and of somebody without, drawn at random: z is then alike in the
-    two groups, and a difference can come from the skips alone (method.md trap 7).
+    meet the z of the same few people, as many with AD as without, drawn at random: z is then the
+    same in the two groups, and a difference can come from the skips alone (method.md trap 7).
 
     Args:
         skips: of these patients, their own or those that the skip bank gave them.
-        rounds: such pairs of z for each patient; more of them, less noise.
-        seed: of the pairs.
+        rounds: people of each group whose z everybody gets in turn.
+        seed: of the choice of these people.
 
     Raises:
         NoContrastError: one of the two groups is empty.
@@ -131,16 +131,11 @@ def carried_by(
     of_z = swap_test(decode, z, labels, mean_skips, scans, grid, batch_size)
     draw = torch.Generator().manual_seed(seed)
     groups = [(labels == value).nonzero().squeeze(1) for value in (0, 1)]
+    somebody = torch.cat(
+        [each[torch.randint(len(each), (rounds,), generator=draw)] for each in groups]
+    )
     volumes_ml = [
-        _decoded_ml(
-            decode,
-            z[group[torch.randint(len(group), (len(z),), generator=draw)]],
-            skips,
-            grid,
-            batch_size,
-        )
-        for _ in range(rounds)
-        for group in groups
+        _decoded_ml(decode, z[row].expand_as(z), skips, grid, batch_size) for row in somebody
     ]
     of_skips = Swap(_shift(torch.stack(volumes_ml).mean(0), labels), of_z.true_ml)
     return Carried(z=of_z.ratio, skips=of_skips.ratio)

@@ -119,6 +119,9 @@ def test_a_hundred_unrelated_patients_change_nobody():
     few = encoder.reader(scaler.encode(people))
     many = encoder.reader(scaler.encode([*strangers[:50], *people, *strangers[50:]]))
     torch.testing.assert_close(many[50:55], few, atol=1e-6, rtol=0)
+    in_graph = encoder.concept_states(graph, scaler.encode(strangers), torch.randn(100, 12))
+    encoder.reader.states.copy_(in_graph)  # the control: strangers that send
+    assert (encoder.reader(scaler.encode(people)) - few).abs().max() > 1e-4
 
 
 @torch.no_grad()
