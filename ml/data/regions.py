@@ -37,6 +37,7 @@ def regional_volumes_ml(
     Each voxel counts by where its normalised intensity lies between CSF (1) and grey matter (0),
     so a half-filled voxel counts half. A region is a zone of the template wide enough for brains
     of other shapes, so it also sees a little of its neighbours, alike in all people.
+    Paper: none; ours. What the teacher reads beside the latent.
     """
     zones, csf, grey = _zones(grid)
     parts = []
