@@ -236,7 +236,7 @@ class Predict:
 
     @staticmethod
     def _draw(
-        decode: Callable[[PatientRecord, Path], None],
+        decode: Callable[[PatientRecord, Path], object],
         records: tuple[PatientRecord, ...],
         folder: Path,
     ) -> None:

@@ -46,12 +46,17 @@ class PseudoMRIModel(nn.Module):
     def forward(
         self, surrogate: Float[Tensor, "patients width"]
     ) -> Float[Tensor, "patients x y z"]:
-        """Volumes in the template's intensities: air 0, white matter about .9.
+        """Volumes in the template's intensities."""
+        return self.in_template_units(self.decoder(surrogate)[:, 0])
+
+    def in_template_units(
+        self, normalised: Float[Tensor, "patients x y z"]
+    ) -> Float[Tensor, "patients x y z"]:
+        """Normalised volumes in the template's intensities: air 0, white matter about .9.
 
         Scans come without skull, so what is darker than half of CSF is air and set to 0.
         """
         offset, scale = self.intensity
-        normalised: Tensor = self.decoder(surrogate)[:, 0]
         volumes: Tensor = normalised * scale + offset
         return volumes.where(volumes > AIR_BELOW, torch.zeros(()))
 

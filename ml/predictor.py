@@ -12,7 +12,7 @@ from ml.concepts import UNIT_LABELS, Concept, Kind, dictionary
 from ml.config import DiagnosisConfig
 from ml.mirage import Mirage, Reading
 from ml.patient_graph import FindingScaler
-from ml.records import Answer, PatientRecord, Prediction
+from ml.records import Answer, PatientRecord, Prediction, PseudoMRIReading
 
 CHUNK = 1024
 """Patients computed together: bounds memory, changes no result."""
@@ -52,23 +52,32 @@ class Predictor:
             predictions += self._predict_chunk(records[start : start + CHUNK])
         return predictions
 
-    def decode(self, record: PatientRecord, out: Path) -> None:
-        """Draw the pseudo-MRI of one record and write it as NIfTI, marked SYNTHETIC.
+    def decode(self, record: PatientRecord, out: Path) -> PseudoMRIReading:
+        """Draw the pseudo-MRI of one record, write it as NIfTI marked SYNTHETIC, and read it.
 
         Raises:
             RecordError: the record holds an unknown concept or an implausible value.
         """
         from ml.data.mri import grid, write_volume
+        from ml.data.regions import REGION_NAMES, regional_volumes_ml
 
+        here = grid(self.card.spacing_mm)
         findings = self._mirage.scaler.encode([record])
         with torch.no_grad():
-            volume = self._decoder(self._mirage.surrogate(findings))[0]
+            normalised = self._decoder.decoder(self._mirage.surrogate(findings))[:, 0]
+            volume = self._decoder.in_template_units(normalised)[0]
         write_volume(
             out,
             volume.numpy(),
-            grid(self.card.spacing_mm),
+            here,
             synthetic=True,
             description=f"pseudo-MRI by MIRAGE {self.card.version}",
+        )
+        volumes_ml = regional_volumes_ml(normalised, here)[0].tolist()
+        return PseudoMRIReading(
+            cnn_probability=None,
+            fused_probability=None,
+            volumes_ml=dict(zip(REGION_NAMES, volumes_ml, strict=True)),
         )
 
     @cached_property

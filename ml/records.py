@@ -52,3 +52,20 @@ class Prediction:
     missing: tuple[str, ...]
     reasons: tuple[str, ...]
     bundle_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PseudoMRIReading:
+    """What is read off one pseudo-MRI, the paper's second way to a probability.
+
+    Attributes:
+        cnn_probability: calibrated P(AD) that a 3D CNN trained on real MRIs reads off the
+            pseudo-MRI; None if the bundle has no CNN, or if the record gets no probability at all
+            (`Prediction.answer` is OUTSIDE or TOO_FEW).
+        fused_probability: calibrated P(AD) of surrogate and CNN together; None with it.
+        volumes_ml: name of each region to its volume in the pseudo-MRI, in ml.
+    """
+
+    cnn_probability: float | None
+    fused_probability: float | None
+    volumes_ml: Mapping[str, float]
