@@ -189,6 +189,15 @@ class KnowledgeGraph:
             ]
         return tuple(self.nodes[place].id for place in found)[1:]
 
+    def parents(self, node: str) -> tuple[str, ...]:
+        """What a node is directly a kind of.
+
+        Raises:
+            DanglingEdgeError: the graph has no such node.
+        """
+        [place] = self._places([node])
+        return tuple(self.nodes[up].id for up in self._parents.get(place, ()))
+
     def pruned(self, seeds: Iterable[str], *, children: int) -> "KnowledgeGraph":
         """What the seeds can reach: all their ancestors, and a few steps down to their subtypes.
 

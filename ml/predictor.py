@@ -10,6 +10,7 @@ from ml.bundle import PseudoMRIModel, load_decoder, load_mirage
 from ml.card import BundleCard, verify
 from ml.concepts import UNIT_LABELS, Concept, Kind, dictionary
 from ml.config import DiagnosisConfig
+from ml.explanation import Explanation, explain
 from ml.mirage import Mirage, Reading
 from ml.patient_graph import FindingScaler
 from ml.records import Answer, PatientRecord, Prediction, PseudoMRIReading
@@ -78,6 +79,17 @@ class Predictor:
             cnn_probability=None,
             fused_probability=None,
             volumes_ml=dict(zip(REGION_NAMES, volumes_ml, strict=True)),
+        )
+
+    def explain(self, record: PatientRecord) -> Explanation:
+        """What moved the probability of one record, and what its missing inputs could do.
+
+        Raises:
+            RecordError: the record holds an unknown concept or an implausible value.
+        """
+        spans = self.card.training.get("inputs", {})
+        return explain(
+            self._mirage, record, {name: (low, high) for name, (low, high) in spans.items()}
         )
 
     @cached_property

@@ -27,6 +27,7 @@ from ml.data.regions import regional_volumes_ml
 from ml.mirage import Mirage, PseudoMRIDecoder
 from ml.patient_graph import FindingScaler
 from ml.training.evaluate import evaluate, youden_threshold
+from ml.training.input_ranges import input_ranges
 from ml.training.learn import (
     Progress,
     knowledge,
@@ -113,6 +114,7 @@ def train(
         "split": split_hash({"train": parts.train, "test": parts.test}),
         "parts": {"train": len(parts.train), "test": len(parts.test)},
         "graph": graph_report,
+        "inputs": input_ranges(scaler.concepts, [cohort.records[each] for each in parts.train]),
         "autoencoder": asdict(pretrained),
         "propagate": [each.losses for each in learned.propagated],
         "distill": [asdict(each) for each in learned.distilled],
