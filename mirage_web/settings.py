@@ -208,8 +208,12 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TASK_ROUTES = {
     "apps.jobs.tasks.*": {"queue": "sweep"},
     "apps.inference.tasks.execute_run_task": {"queue": "surrogate"},
+    "apps.inference.tasks.explain_task": {"queue": "surrogate"},
+    "apps.inference.tasks.try_what_if_task": {"queue": "surrogate"},
+    "apps.inference.tasks.forget_what_ifs_task": {"queue": "sweep"},
     "apps.inference.tasks.decode_pseudo_mri_task": {"queue": "decode"},
     "apps.registry.tasks.*": {"queue": "training"},
+    "apps.patients.tasks.preprocess_scan_task": {"queue": "scan"},
     "apps.patients.tasks.*": {"queue": "import"},
 }
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # in memory: every entry is an interval
@@ -221,6 +225,16 @@ CELERY_BEAT_SCHEDULE = {
     },
     "abandoned imports": {
         "task": "apps.patients.tasks.clean_up_imports_task",
+        "schedule": 3600,
+        "options": {"expires": 3600},
+    },
+    "old what-ifs": {
+        "task": "apps.inference.tasks.forget_what_ifs_task",
+        "schedule": 600,
+        "options": {"expires": 600},
+    },
+    "heads of failed scans": {
+        "task": "apps.patients.tasks.forget_heads_task",
         "schedule": 3600,
         "options": {"expires": 3600},
     },

@@ -88,7 +88,7 @@ def stop_signals() -> Iterator[threading.Event]:
 
 
 def programs_of(*, data_dir: Path, port: int) -> list[Program]:
-    """The web server and the three workers of a one-machine installation."""
+    """The web server and the workers of a one-machine installation."""
     logs = data_dir / "log"
     manage = [sys.executable, str(Path(__file__).resolve().parent.parent / "manage.py")]
     # Each of glibc's memory arenas keeps freed memory; two are enough for a few threads.
@@ -106,6 +106,9 @@ def programs_of(*, data_dir: Path, port: int) -> list[Program]:
             "The surrogate worker", [*manage, "worker", "surrogate"], logs / "surrogate.log", common
         ),
         Program("The import worker", [*manage, "worker", "import"], logs / "import.log", common),
+        Program(
+            "The scan worker", [*manage, "worker", "scan"], logs / "scan.log", common | decoding
+        ),
         Program(
             "The decoding worker",
             [*manage, "worker", "decode-and-training"],

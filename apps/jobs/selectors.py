@@ -6,7 +6,7 @@ from django.conf import settings
 
 from apps.jobs.models import Worker, WorkerQuerySet
 
-QUEUES = ("surrogate", "decode", "training", "import", "sweep")
+QUEUES = ("surrogate", "decode", "training", "import", "scan", "sweep")
 
 
 def alive_workers() -> WorkerQuerySet:

@@ -7,6 +7,7 @@ from apps.patients.views import (
     imports,
     inputs,
     members,
+    scans,
     settings,
 )
 
@@ -26,6 +27,15 @@ urlpatterns = [
     path("cohorts/<uuid:cohort_id>/restore/", settings.restore_cohort, name="restore-cohort"),
     path("cohorts/<uuid:cohort_id>/delete/", settings.delete_cohort, name="delete-cohort"),
     path("patients/<uuid:patient_id>/delete/", settings.delete_patient, name="delete-patient"),
+    path("cohorts/<uuid:cohort_id>/heads/", scans.keep_heads, name="keep-heads"),
+    path("patients/<uuid:patient_id>/scans/add/", scans.upload_scan, name="upload-scan"),
+    path("scans/<uuid:scan_id>/", scans.scan, name="scan"),
+    path("scans/<uuid:scan_id>/cancel/", scans.cancel_scan, name="cancel-scan"),
+    path("scans/<uuid:scan_id>/retry/", scans.retry_scan, name="retry-scan"),
+    path("scans/<uuid:scan_id>/delete/", scans.delete_scan, name="delete-scan"),
+    path("scans/<uuid:scan_id>/volume.nii", scans.scan_volume, name="scan-volume"),
+    path("scans/<uuid:scan_id>/mosaic.png", scans.scan_mosaic, name="scan-mosaic"),
+    path("scans/<uuid:scan_id>/check.png", scans.scan_picture, name="scan-picture"),
     path("cohorts/<uuid:cohort_id>/import/", imports.start_import, name="start-import"),
     path("imports/<uuid:import_id>/", imports.ehr_import, name="import"),
     path("imports/<uuid:import_id>/status/", imports.import_status, name="import-status"),

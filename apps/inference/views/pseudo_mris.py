@@ -15,11 +15,12 @@ from django_htmx.http import HttpResponseStopPolling, trigger_client_event
 
 from apps.accounts.requests import SignedInRequest
 from apps.errors import MirageError
-from apps.inference import mosaics, services
+from apps.inference import services
 from apps.inference.models import Prediction, PseudoMRI
 from apps.inference.views.runs import back
 from apps.jobs.models import JobState
 from apps.jobs.selectors import unserved_queues
+from apps.patients import mosaics
 from apps.patients.models import Cohort, Patient
 
 FILE_NAME = "pseudo-mri-SYNTHETIC"
@@ -90,7 +91,7 @@ def cancel_pseudo_mri(request: SignedInRequest, pseudo_mri_id: UUID) -> HttpResp
     found = _visible(request, pseudo_mri_id)
     _check_editable(request, found.prediction.patient.cohort_id)
     try:
-        services.cancel_pseudo_mri(pseudo_mri=found)
+        services.cancel_job(job=found)
     except MirageError as error:
         messages.warning(request, str(error))
     return back(request, f"{found.prediction.patient.get_absolute_url()}#images")
@@ -102,7 +103,7 @@ def retry_pseudo_mri(request: SignedInRequest, pseudo_mri_id: UUID) -> HttpRespo
     found = _visible(request, pseudo_mri_id)
     _check_editable(request, found.prediction.patient.cohort_id)
     try:
-        services.retry_pseudo_mri(pseudo_mri=found)
+        services.retry_job(job=found)
     except MirageError as error:
         messages.warning(request, str(error))
     return back(request, f"{found.prediction.patient.get_absolute_url()}#images")
@@ -120,7 +121,7 @@ def mosaic(request: SignedInRequest, pseudo_mri_id: UUID) -> HttpResponse:
     """Fixed slices of the volume as PNG, for browsers without WebGL2."""
     path = _file(_visible(request, pseudo_mri_id))
     try:
-        picture = mosaics.render(path)
+        picture = mosaics.render(path, synthetic=True)
     except mosaics.UnreadableVolumeError as error:
         raise Http404 from error
     return _private(HttpResponse(picture, content_type="image/png"), f"{FILE_NAME}.png")

@@ -27,6 +27,14 @@ def probability(value: float) -> str:
 
 
 @register.filter
+def change(value: float) -> str:
+    """A difference of two probabilities, with its sign; what two decimals cannot show in words."""
+    if abs(value) < SMALLEST / 2:
+        return f"under {SMALLEST}"
+    return f"{value:+.2f}".replace("-", MINUS)
+
+
+@register.filter
 def of_hundred(value: float) -> str:
     """A probability as people out of 100."""
     if value < SMALLEST:

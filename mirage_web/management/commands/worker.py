@@ -13,6 +13,7 @@ ROLES = {
     "training": ["training"],
     "decode-and-training": ["decode", "training"],
     "import": ["import"],
+    "scan": ["scan"],
     "sweep": ["sweep"],
 }
 # One sweeper runs in an installation: it carries the clock (beat) and needs no process pool.

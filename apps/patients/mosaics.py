@@ -39,8 +39,8 @@ class Volume:
     toward_left: bool  # whether x grows toward the left of the person
 
 
-def render(path: Path) -> bytes:
-    """Draw four slices of each orientation, R on the left, under the SYNTHETIC mark."""
+def render(path: Path, *, synthetic: bool) -> bytes:
+    """Draw four slices of each orientation, R on the left; a generated volume under its mark."""
     volume = _read(path)
     low, high = _range(volume)
     width = len(SLICES) * TILE + (len(SLICES) + 1) * GAP
@@ -61,7 +61,8 @@ def render(path: Path) -> bytes:
                 pen.text(
                     (corner[0] + 4, corner[1] + TILE / 2), "R", INK, ImageFont.load_default(13)
                 )
-    _mark(pen, width)
+    if synthetic:
+        _mark(pen, width)
     file = BytesIO()
     picture.save(file, "PNG")
     return file.getvalue()
@@ -82,7 +83,7 @@ def _read(path: Path) -> Volume:
         voxels = memoryview(b"")
         count = -1
     if len(voxels) != count or order != "<":
-        raise UnreadableVolumeError("The stored pseudo-MRI cannot be read. Decode it again.")
+        raise UnreadableVolumeError("The stored volume cannot be read. Have it made again.")
     return Volume(shape=shape, voxels=voxels, toward_left=x_step < 0)
 
 
