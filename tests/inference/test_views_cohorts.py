@@ -124,6 +124,15 @@ def test_the_pages_together_hold_every_patient_once(page, world):
     assert len(found) == len(set(found)) == 61
 
 
+@pytest.mark.parametrize(("order", "step"), [("patient", 1), ("-patient", -1)])
+def test_pages_near_the_end_go_on_where_the_ones_before_them_stopped(page, world, order, step):
+    many(world, 60)
+
+    found = [name for number in (1, 2, 3) for name in pseudonyms(page(page=number, order=order))]
+
+    assert found == [f"P-{number:04d}" for number in range(1, 62)][::step]
+
+
 @pytest.mark.parametrize("query", [{"page": "x"}, {"page": -4}, {"page": 10**9}, {"order": "x"}])
 def test_a_made_up_page_or_order_shows_a_real_one(page, query):
     assert pseudonyms(page(**query)) == ["P-0001"]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.core.paginator import Page, Paginator
+from django.core.paginator import Page
 from django.db.models import Count, F, QuerySet
 from django.db.models.functions import Floor, Least
 from django.http import HttpResponse
@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods
 from apps.accounts.requests import SignedInRequest
 from apps.inference.filters import AnsweredPatientFilter, staleness, with_newest_prediction
 from apps.inference.models import InferenceRun, Prediction
+from apps.inference.paging import BothEndsPaginator
 from apps.inference.views.runs import line_of
 from apps.jobs.models import JobState
 from apps.patients.models import Cohort, Finding, Patient
@@ -73,7 +74,8 @@ def cohort(request: SignedInRequest, cohort_id: UUID) -> HttpResponse:
     if request.method == "POST" and is_valid:
         return redirect(f"{cohort.get_absolute_url()}{_address(query, order)}#patients")
     patients = filters.qs if is_valid else everybody
-    paginator = Paginator(_sorted(patients, order).values_list("pk", flat=True), PATIENTS_PER_PAGE)
+    keys = _sorted(patients, order).values_list("pk", flat=True)
+    paginator = BothEndsPaginator(keys, PATIENTS_PER_PAGE)
     paginator.__dict__["count"] = patients.count()  # without what only the order needs
     page = paginator.get_page(data.get("page"))
     total = everybody.count() if filters.is_used else paginator.count
