@@ -10,7 +10,7 @@ help:  ## list these commands
 
 install: $(BIN)/.installed assets  ## install what the application needs, into .venv
 install-dev: $(BIN)/.installed-dev assets  ## install what development and the tests need, too
-assets: static/vendor/.copied  ## fetch NiiVue by the lock file and copy the page scripts to static/vendor
+assets: static/vendor/.copied static/vendor/mni152/template-2mm.nii  ## fetch NiiVue by the lock file; copy page scripts and the template to static/vendor
 
 demo: install  ## start everything and serve the application on 127.0.0.1; Ctrl-C stops it
 	@$(BIN)/python manage.py demo
@@ -63,6 +63,9 @@ $(BIN)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 node_modules/.fetched: package.json package-lock.json | $(BIN)/.installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(NPM) ci --silent --no-audit --no-fund --ignore-scripts
 	@touch $@
+
+static/vendor/mni152/template-2mm.nii: ml/data/template_file.py | $(BIN)/.installed
+	$(BIN)/python -m ml.data.template_file $@
 
 static/vendor/.copied: node_modules/.fetched $(BIN)/.installed
 	@mkdir -p static/vendor/niivue static/vendor/plotly

@@ -5,9 +5,13 @@
 const MARK_HEIGHT = 20; // CSS pixels
 
 class SyntheticMark {
-  /** @param {WebGL2RenderingContext} gl the context that the viewer draws with */
-  constructor(gl) {
+  /**
+   * @param {WebGL2RenderingContext} gl the context that the viewer draws with
+   * @param {string} words what the picture is, behind the word SYNTHETIC
+   */
+  constructor(gl, words) {
     this.gl = gl;
+    this.words = words;
     this.width = 0;
     this.program = this.link();
     this.texture = gl.createTexture();
@@ -63,9 +67,11 @@ class SyntheticMark {
       pen.lineTo(x + height, 0);
       pen.stroke();
     }
-    const words = "SYNTHETIC  pseudo-MRI, decoded from a health record";
     pen.font = `600 ${Math.round(height * 0.62)}px sans-serif`;
-    const span = pen.measureText(words).width + height * 1.6;
+    const around = height * 1.6;
+    const long = `SYNTHETIC  ${this.words}`;
+    const words = pen.measureText(long).width + around < width * 0.85 ? long : "SYNTHETIC"; // the hatch must be seen too
+    const span = pen.measureText(words).width + around;
     pen.fillRect((width - span) / 2, 0, span, height);
     pen.fillStyle = colour;
     pen.textAlign = "center";

@@ -19,11 +19,10 @@ from pathlib import Path
 from django.conf import settings
 
 from apps.errors import MirageError
+from apps.patients.scans.child import PICTURE, RESULT, VOLUME
 
 MAX_MEMORY_BYTES = 4 * 10**9  # resident, of the child and what it starts
 MAX_SECONDS = 5 * 60
-RESULT = "result.json"
-VOLUME, PICTURE = "volume.nii", "picture.png"
 _LOOK_EVERY_S = 0.2
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
