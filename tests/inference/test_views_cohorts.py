@@ -89,6 +89,8 @@ def test_without_a_number_none_is_shown(page, world, answer, words):
     assert words in text
     assert "2 of 88 inputs are given." in text
     assert "0.50" not in text
+    assert "0 with a number" in text
+    assert "No answer with a number yet" in text
 
 
 def test_an_answer_of_an_earlier_model_is_marked(page):

@@ -5,16 +5,22 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.core.paginator import Page
-from django.db.models import Count, F, QuerySet
+from django.db.models import Case, Count, F, QuerySet, When
 from django.db.models.functions import Floor, Least
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from apps.accounts.requests import SignedInRequest
 from apps.inference.filters import AnsweredPatientFilter, staleness, with_newest_prediction
 from apps.inference.models import InferenceRun, Prediction
 from apps.inference.paging import BothEndsPaginator
+from apps.inference.performance import (
+    CLASS_NEEDS,
+    CURVE_NEEDS,
+    GROUP_NEEDS,
+    performance_of,
+)
 from apps.inference.views.runs import line_of
 from apps.jobs.models import JobState
 from apps.patients.models import Cohort, Finding, Patient
@@ -106,6 +112,23 @@ def cohort(request: SignedInRequest, cohort_id: UUID) -> HttpResponse:
     return render(request, "inference/cohort.html", context, status=status)
 
 
+@require_safe
+def performance(request: SignedInRequest, cohort_id: UUID) -> HttpResponse:
+    """How the answers do where a diagnosis is recorded, and by group."""
+    cohort = get_object_or_404(Cohort.objects.visible_to(request.user), pk=cohort_id)
+    model = champion()
+    context = {
+        "section": "cohorts",
+        "cohort": cohort,
+        "champion": model,
+        "performance": performance_of(cohort),
+        "curve_needs": CURVE_NEEDS,
+        "group_needs": GROUP_NEEDS,
+        "class_needs": CLASS_NEEDS,
+    }
+    return render(request, "inference/performance.html", context)
+
+
 def _address(query: str, order: str) -> str:
     parts = [query] if query else []
     if order != FIRST_ORDER:
@@ -158,7 +181,10 @@ def _rows(page: Page[UUID], inputs: Sequence[str], model: Bundle | None) -> list
 
 def _answers(cohort: Cohort) -> dict[str, object]:
     """How the newest answers of the cohort are distributed, in one look at them."""
-    bin_ = Least(Floor(F("probability") * BINS), float(BINS - 1))
+    last = float(BINS - 1)
+    bin_ = Case(  # PostgreSQL's LEAST passes over NULL: no number would be the highest one
+        When(probability__isnull=False, then=Least(Floor(F("probability") * BINS), last))
+    )
     counted = (
         Prediction.objects.filter(run__in=cohort.runs.order_by().values("pk"))
         .newest()
