@@ -7,8 +7,8 @@ import factory
 from factory.django import DjangoModelFactory
 
 from apps.accounts.models import User
-from apps.inference.models import InferenceRun, Prediction, PseudoMRI
-from apps.patients.models import Cohort, EhrImport, Finding, Membership, Patient
+from apps.inference.models import Explanation, InferenceRun, Prediction, PseudoMRI, WhatIf
+from apps.patients.models import Cohort, EhrImport, Finding, Membership, Patient, Scan
 from apps.registry.models import Bundle, Deployment
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -82,6 +82,21 @@ class FindingFactory(DjangoModelFactory):
     observed_at = recorded_at = NOW
 
 
+class ScanFactory(DjangoModelFactory):
+    """The row of a queued scan, without its file."""
+
+    class Meta:
+        model = Scan
+
+    patient = factory.SubFactory(PatientFactory)
+    requested_by = factory.SelfAttribute("patient.cohort.created_by")
+    requested_at = NOW
+    number = factory.Sequence(lambda n: n + 1)
+    format = "nifti"
+    source_sha256 = factory.Sequence(sha256)
+    source_bytes = 100
+
+
 class BundleFactory(DjangoModelFactory):
     """A row alone; tests that predict use the `bundle` fixture, which has the files too."""
 
@@ -134,5 +149,24 @@ class PseudoMRIFactory(DjangoModelFactory):
         model = PseudoMRI
 
     prediction = factory.SubFactory(PredictionFactory)
+    requested_by = factory.SelfAttribute("prediction.run.requested_by")
+    requested_at = NOW
+
+
+class ExplanationFactory(DjangoModelFactory):
+    class Meta:
+        model = Explanation
+
+    prediction = factory.SubFactory(PredictionFactory)
+    requested_by = factory.SelfAttribute("prediction.run.requested_by")
+    requested_at = NOW
+
+
+class WhatIfFactory(DjangoModelFactory):
+    class Meta:
+        model = WhatIf
+
+    prediction = factory.SubFactory(PredictionFactory)
+    changes = factory.LazyFunction(lambda: {"age": 70.0})
     requested_by = factory.SelfAttribute("prediction.run.requested_by")
     requested_at = NOW

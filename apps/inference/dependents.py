@@ -4,18 +4,20 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
 from django.db.models import Q, QuerySet
 
-from apps.inference.models import InferenceRun, Prediction, PseudoMRI
+from apps.inference.models import Explanation, InferenceRun, Prediction, PseudoMRI, WhatIf
 from apps.jobs.models import ACTIVE_STATES, JobState
 from apps.patients.dependents import Amount, Leftover
 from apps.patients.leftovers import is_old
 from apps.patients.models import Cohort, Patient
 
+J = TypeVar("J", PseudoMRI, Explanation, WhatIf)
 _ACTIVE = [str(state) for state in ACTIVE_STATES]
 
 
@@ -37,6 +39,11 @@ class RunsAndVolumes:
                 "A pseudo-MRI is being decoded. Wait until it is there, or cancel it on the page "
                 "of the queue."
             )
+        if _of(Explanation.objects.all(), cohort, patient).filter(state__in=_ACTIVE).exists():
+            return (
+                "An explanation is being computed. Wait some seconds, or cancel it on the page of "
+                "the queue."
+            )
         return ""
 
     def amounts(self, cohort: Cohort, patient: Patient | None) -> Sequence[Amount]:
@@ -57,6 +64,8 @@ class RunsAndVolumes:
         volumes = _volumes(cohort, patient)
         files = _files_of(volumes)
         volumes.delete()
+        _of(Explanation.objects.all(), cohort, patient).delete()
+        _of(WhatIf.objects.all(), cohort, patient).delete()
         with connection.cursor() as cursor:
             if patient is not None:
                 cursor.execute(
@@ -92,9 +101,14 @@ def leftover_volumes() -> Iterator[Leftover]:
 
 
 def _volumes(cohort: Cohort, patient: Patient | None) -> QuerySet[PseudoMRI]:
+    return _of(PseudoMRI.objects.all(), cohort, patient)
+
+
+def _of(jobs: QuerySet[J], cohort: Cohort, patient: Patient | None) -> QuerySet[J]:
+    """Those about the predictions of a cohort or of a patient."""
     if patient is not None:
-        return PseudoMRI.objects.filter(prediction__patient=patient)
-    return PseudoMRI.objects.filter(prediction__run__cohort=cohort)
+        return jobs.filter(prediction__patient=patient)
+    return jobs.filter(prediction__run__cohort=cohort)
 
 
 def _folder() -> Path:

@@ -4,10 +4,12 @@ torch is loaded inside the functions, in the worker, so that a web process never
 """
 
 import logging
+import tempfile
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import DatabaseError
@@ -15,7 +17,7 @@ from django.db import DatabaseError
 from apps.errors import MirageError
 from apps.registry import selectors as registry
 from apps.registry.models import Bundle
-from ml.records import PatientRecord, Prediction
+from ml.records import PatientRecord, Prediction, PseudoMRIReading
 
 if TYPE_CHECKING:
     from ml.predictor import Predictor
@@ -34,9 +36,50 @@ def predict(*, bundle: Bundle, records: Sequence[PatientRecord]) -> list[Predict
     return _predictor(bundle).predict(records)
 
 
-def decode(*, bundle: Bundle, record: PatientRecord, out: Path) -> None:
-    """Write the pseudo-MRI of a record as NIfTI."""
-    _predictor(bundle).decode(record, out)
+def decode(*, bundle: Bundle, record: PatientRecord, out: Path) -> PseudoMRIReading:
+    """Write the pseudo-MRI of a record as NIfTI, and give back what is read off it."""
+    return _predictor(bundle).decode(record, out)
+
+
+def measure(*, bundle: Bundle, record: PatientRecord) -> dict[str, float]:
+    """Regional volumes of the pseudo-MRI of a record, in ml; the picture is thrown away."""
+    with tempfile.TemporaryDirectory(prefix="what-if-") as folder:
+        reading = _predictor(bundle).decode(record, Path(folder) / "volume.nii")
+    return dict(reading.volumes_ml)
+
+
+def explain(*, bundle: Bundle, record: PatientRecord) -> dict[str, Any]:
+    """What moved the probability of a record, and how its findings lead to the disease, as JSON.
+
+    The paths are those of the default graph; `own_graph` says whether the bundle was trained on it.
+    """
+    from ml.disease_paths import disease_paths
+
+    explanation = _predictor(bundle).explain(record)
+    training = bundle.card["training"]
+    graph = training["settings"]["graph"]
+    found = disease_paths(
+        tuple(bundle.card["schema"]), graph["children"], bool(graph.get("diagnoses"))
+    )
+    return {
+        **asdict(explanation),
+        "passed": explanation.passed,
+        "deletions": [{**asdict(each), "passed": each.passed} for each in explanation.deletions],
+        "paths": {
+            effect.concept: asdict(found.paths[effect.concept])
+            for effect in explanation.effects
+            if effect.concept in found.paths
+        },
+        "own_graph": training["graph"]["nodes"] == found.graph_nodes,
+        "spans_are_percentiles": "inputs" in training,
+    }
+
+
+def draw_mean(*, bundle: Bundle, out: Path) -> None:
+    """Write the picture of a bundle's mean latent as NIfTI: nobody's brain, to compare with."""
+    from ml.mean_brain import write_mean_brain
+
+    write_mean_brain(registry.folder_of(bundle), out)
 
 
 def warm_up() -> None:

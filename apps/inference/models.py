@@ -1,4 +1,8 @@
-"""Inference runs, the predictions they make and the pseudo-MRIs decoded from them."""
+"""Inference runs, their predictions, and what is made of a prediction when somebody asks.
+
+A pseudo-MRI is decoded from it, an explanation says what moved it, and a what-if tries another
+record. All are jobs: a worker computes them, never a web process.
+"""
 
 import uuid
 from typing import ClassVar
@@ -98,6 +102,9 @@ class Prediction(models.Model):
     high = models.FloatField(null=True, help_text="Upper bound of its 95 % interval.")
     missing = models.JSONField(default=list, help_text="Concepts that the record lacked.")
     reasons = models.JSONField(default=list, help_text="Why there is no probability, as sentences.")
+    input_sha256 = models.CharField(
+        max_length=64, blank=True, help_text="Of the values that were read; empty if made before."
+    )
     created_at = models.DateTimeField()
     is_newest = models.BooleanField(
         default=False, editable=False, help_text="Of its patient; kept by triggers."
@@ -163,6 +170,14 @@ class PseudoMRI(Job):
     file = models.CharField(max_length=200, blank=True, help_text="Path below the media folder.")
     sha256 = models.CharField(max_length=64, blank=True)
     bytes = models.PositiveBigIntegerField(null=True)
+    volumes_ml = models.JSONField(default=dict, help_text="Region to its volume in the picture.")
+    cnn_probability = models.FloatField(
+        null=True, help_text="Calibrated P(AD) that the bundle's CNN reads off the picture."
+    )
+    fused_probability = models.FloatField(
+        null=True, help_text="Calibrated P(AD) of surrogate and CNN together."
+    )
+    donors = models.JSONField(default=dict, help_text="Of its skip features, as figures over all.")
 
     objects = PseudoMRIQuerySet.as_manager()
 
@@ -189,3 +204,97 @@ class PseudoMRI(Job):
 
     def get_absolute_url(self) -> str:
         return reverse("inference:pseudo-mri", args=[self.pk])
+
+
+class ExplanationQuerySet(JobQuerySet["Explanation"]):
+    """Chainable questions about explanations."""
+
+    def visible_to(self, user: User) -> "ExplanationQuerySet":
+        return self.filter(prediction__in=Prediction.objects.visible_to(user))
+
+
+class Explanation(Job):
+    """What moved one prediction: `ml.explanation` and `ml.disease_paths` of its record."""
+
+    QUEUE: ClassVar[str] = "surrogate"
+    TASK: ClassVar[str] = "apps.inference.tasks.explain_task"
+    SOFT_LIMIT_S: ClassVar[int] = 2 * 60
+
+    prediction = models.OneToOneField(
+        Prediction, on_delete=models.CASCADE, related_name="explanation"
+    )
+    content = models.JSONField(null=True)
+
+    objects = ExplanationQuerySet.as_manager()
+
+    class Meta(Job.Meta):
+        verbose_name = "explanation"
+        constraints = [
+            *Job.Meta.constraints,
+            models.CheckConstraint(
+                condition=Q(state="succeeded", content__isnull=False)
+                | ~Q(state="succeeded") & Q(content__isnull=True),
+                name="explanation_content_exactly_when_succeeded",
+            ),
+        ]
+        indexes = [models.Index(fields=["state", "queued_at"], name="explanation_state_queued")]
+
+    def __str__(self) -> str:
+        return f"Explanation {self.pk} ({self.state})"
+
+    def get_absolute_url(self) -> str:
+        return reverse("inference:explanation", args=[self.pk])
+
+
+class WhatIfQuerySet(JobQuerySet["WhatIf"]):
+    """Chainable questions about what-ifs."""
+
+    def visible_to(self, user: User) -> "WhatIfQuerySet":
+        return self.filter(prediction__in=Prediction.objects.visible_to(user))
+
+
+class WhatIf(Job):
+    """What the model would answer for another record than the patient's; forgotten soon.
+
+    It is no prediction: no list, count, export or report knows of it.
+    """
+
+    QUEUE: ClassVar[str] = "surrogate"
+    TASK: ClassVar[str] = "apps.inference.tasks.try_what_if_task"
+    SOFT_LIMIT_S: ClassVar[int] = 2 * 60
+    MOST_CHANGES: ClassVar[int] = 8
+
+    prediction = models.ForeignKey(Prediction, on_delete=models.CASCADE, related_name="what_ifs")
+    changes = models.JSONField(help_text="Concept to the value tried; null takes the finding away.")
+    with_volumes = models.BooleanField(default=False, help_text="Decoded and measured, too.")
+    answer = models.CharField(max_length=9, choices=Prediction.ANSWERS, blank=True)
+    probability = models.FloatField(null=True)
+    low = models.FloatField(null=True)
+    high = models.FloatField(null=True)
+    reasons = models.JSONField(default=list)
+    volumes_ml = models.JSONField(default=dict)
+
+    objects = WhatIfQuerySet.as_manager()
+
+    class Meta(Job.Meta):
+        verbose_name = "what-if"
+        constraints = [
+            *Job.Meta.constraints,
+            models.CheckConstraint(
+                condition=Q(state="succeeded") & ~Q(answer="")
+                | ~Q(state="succeeded") & Q(answer=""),
+                name="whatif_answer_exactly_when_succeeded",
+            ),
+        ]
+        indexes = [models.Index(fields=["state", "queued_at"], name="whatif_state_queued")]
+
+    def __str__(self) -> str:
+        return f"What-if {self.pk} ({self.state})"
+
+    def get_absolute_url(self) -> str:
+        return reverse("inference:what-if", args=[self.pk])
+
+    @property
+    def queue_name(self) -> str:
+        """A picture takes seconds: it waits where pictures wait."""
+        return PseudoMRI.QUEUE if self.with_volumes else self.QUEUE

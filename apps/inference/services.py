@@ -1,20 +1,28 @@
-"""What a user can do with runs and pseudo-MRIs. Every write to this app's tables starts here."""
+"""What a user can do with runs, pseudo-MRIs, explanations and what-ifs.
 
-from datetime import datetime
+Every write to this app's tables starts here.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TypeVar
 
 from django.db import transaction
 from django.db.models import Max
 
 from apps.accounts.models import User
 from apps.errors import MirageError
-from apps.inference.models import InferenceRun, Prediction, PseudoMRI
+from apps.inference.models import Explanation, InferenceRun, Prediction, PseudoMRI, WhatIf
 from apps.jobs import queue
+from apps.jobs.models import Job, JobQuerySet
 from apps.patients.models import Cohort, Patient
 from apps.registry.models import Bundle
 from apps.registry.selectors import champion_state
 from ml.records import Answer
 
 NO_NUMBER = (Answer.OUTSIDE, Answer.TOO_FEW)
+WHAT_IF_KEPT = timedelta(minutes=30)
+J = TypeVar("J", bound=Job)
 
 
 class RunRefusedError(MirageError):
@@ -93,7 +101,6 @@ def retry_run(*, run: InferenceRun) -> None:
     queue.send_on_commit(run)
 
 
-@transaction.atomic
 def request_pseudo_mri(*, prediction: Prediction, requested_by: User, now: datetime) -> PseudoMRI:
     """Queue the decoding of a prediction's pseudo-MRI. It is decoded once and then kept.
 
@@ -101,41 +108,109 @@ def request_pseudo_mri(*, prediction: Prediction, requested_by: User, now: datet
         RunRefusedError: the record was too far from the training data, or has too few inputs.
         NotAllowedError: the user may not change the cohort.
     """
+    return _request_once(PseudoMRI, "pseudo-MRI can be decoded", prediction, requested_by, now)
+
+
+def request_explanation(
+    *, prediction: Prediction, requested_by: User, now: datetime
+) -> Explanation:
+    """Queue the explanation of a prediction. It is computed once and then kept.
+
+    Raises:
+        RunRefusedError: there is no number to explain.
+        NotAllowedError: the user may not change the cohort.
+    """
+    return _request_once(Explanation, "explanation can be given", prediction, requested_by, now)
+
+
+@transaction.atomic
+def _request_once(
+    model: type[J], what: str, prediction: Prediction, requested_by: User, now: datetime
+) -> J:
+    """Queue what a prediction has one of, or queue it again where it failed or was cancelled."""
     Prediction.objects.select_for_update().get(pk=prediction.pk)  # two requests wait in turn
     _check_may_edit(prediction.patient.cohort, requested_by)
-    if prediction.answer in NO_NUMBER:
-        raise RunRefusedError(
-            f"No pseudo-MRI can be decoded, because the answer is: "
-            f"{prediction.get_answer_display().lower()}. {' '.join(prediction.reasons)}"
-        )
-    job, is_new = PseudoMRI.objects.get_or_create(
+    _check_has_number(prediction, what)
+    job, is_new = model._default_manager.get_or_create(
         prediction=prediction, defaults={"requested_by": requested_by, "requested_at": now}
     )
-    if is_new or PseudoMRI.objects.retry(job.pk):
+    if is_new or _jobs(job).retry(job.pk):
         queue.send_on_commit(job)
     return job
 
 
-def cancel_pseudo_mri(*, pseudo_mri: PseudoMRI) -> None:
-    """Stop a decoding.
+@transaction.atomic
+def request_what_if(
+    *,
+    prediction: Prediction,
+    changes: Mapping[str, float | None],
+    with_volumes: bool,
+    requested_by: User,
+    now: datetime,
+) -> WhatIf:
+    """Queue a try of another record than the patient's. The user's earlier tries are forgotten.
+
+    Args:
+        prediction: whose record is changed.
+        changes: concept to value; None takes the finding away.
+        with_volumes: whether the changed record's pseudo-MRI is decoded and measured, too.
+        requested_by: who alone sees the result.
+        now: the time.
+
+    Raises:
+        RunRefusedError: there is no number that could move, or nothing is changed.
+        NotAllowedError: the user may not change the cohort.
+    """
+    _check_may_edit(prediction.patient.cohort, requested_by)
+    _check_has_number(prediction, "what-if can be tried")
+    if not 0 < len(changes) <= WhatIf.MOST_CHANGES:
+        raise RunRefusedError(
+            f"A what-if changes 1 to {WhatIf.MOST_CHANGES} findings; this one changes "
+            f"{len(changes)}. Start over."
+        )
+    WhatIf.objects.filter(requested_by=requested_by).delete()
+    job = WhatIf.objects.create(
+        prediction=prediction,
+        changes=dict(changes),
+        with_volumes=with_volumes,
+        requested_by=requested_by,
+        requested_at=now,
+    )
+    queue.send_on_commit(job)
+    return job
+
+
+def forget_what_ifs(*, now: datetime) -> int:
+    """Delete the what-ifs that nobody looks at any more."""
+    old = WhatIf.objects.filter(requested_at__lt=now - WHAT_IF_KEPT)
+    return old.delete()[0]
+
+
+def cancel_job(*, job: Job) -> None:
+    """Stop a decoding, an explanation or a what-if.
 
     Raises:
         JobStateError: it has ended.
     """
-    if not PseudoMRI.objects.cancel(pseudo_mri.pk):
-        raise JobStateError("The decoding has already ended, so it cannot be cancelled.")
+    if not _jobs(job).cancel(job.pk):
+        raise JobStateError(f"The {job.kind()} has already ended, so it cannot be cancelled.")
 
 
 @transaction.atomic
-def retry_pseudo_mri(*, pseudo_mri: PseudoMRI) -> None:
-    """Queue a failed or cancelled decoding again.
+def retry_job(*, job: Job) -> None:
+    """Queue a failed or cancelled decoding or explanation again.
 
     Raises:
         JobStateError: it is under way or has succeeded.
     """
-    if not PseudoMRI.objects.retry(pseudo_mri.pk):
-        raise JobStateError("The decoding is under way or done, so it cannot be retried.")
-    queue.send_on_commit(pseudo_mri)
+    if not _jobs(job).retry(job.pk):
+        raise JobStateError(f"The {job.kind()} is under way or done, so it cannot be retried.")
+    queue.send_on_commit(job)
+
+
+def _jobs(job: Job) -> JobQuerySet[Job]:
+    jobs: JobQuerySet[Job] = type(job)._default_manager.all()  # type: ignore[assignment]
+    return jobs
 
 
 class NotAllowedError(MirageError):
@@ -147,6 +222,14 @@ def _check_may_edit(cohort: Cohort, user: User) -> None:
         raise NotAllowedError(
             f"You may not change the cohort {cohort.name}, or it is archived. Ask its owner to "
             "make you a clinician of it."
+        )
+
+
+def _check_has_number(prediction: Prediction, what: str) -> None:
+    if prediction.answer in NO_NUMBER:
+        raise RunRefusedError(
+            f"No {what}, because the answer is: "
+            f"{prediction.get_answer_display().lower()}. {' '.join(prediction.reasons)}"
         )
 
 

@@ -1,10 +1,20 @@
 from django.urls import path
 
-from apps.inference.views import cohorts, exports, patients, pseudo_mris, runs
+from apps.inference.views import (
+    cohorts,
+    explanations,
+    exports,
+    patients,
+    pseudo_mris,
+    reports,
+    runs,
+    what_ifs,
+)
 
 app_name = "inference"
 urlpatterns = [
     path("cohorts/<uuid:cohort_id>/", cohorts.cohort, name="cohort"),
+    path("cohorts/<uuid:cohort_id>/performance/", cohorts.performance, name="performance"),
     path("cohorts/<uuid:cohort_id>/run/", runs.request_cohort_run, name="request-cohort-run"),
     path("cohorts/<uuid:cohort_id>/export/", exports.export, name="export"),
     path("cohorts/<uuid:cohort_id>/export/file/", exports.export_file, name="export-file"),
@@ -15,6 +25,31 @@ urlpatterns = [
         pseudo_mris.request_pseudo_mri,
         name="request-pseudo-mri",
     ),
+    path(
+        "patients/<uuid:patient_id>/explanation/",
+        explanations.request_explanation,
+        name="request-explanation",
+    ),
+    path("patients/<uuid:patient_id>/what-if/", what_ifs.request_what_if, name="request-what-if"),
+    path("patients/<uuid:patient_id>/what-if/field/", what_ifs.what_if_field, name="what-if-field"),
+    path("patients/<uuid:patient_id>/report.pdf", reports.report, name="report"),
+    path(
+        "patients/<uuid:patient_id>/risk-assessment.json",
+        reports.risk_assessment,
+        name="risk-assessment",
+    ),
+    path("explanations/<uuid:explanation_id>/", explanations.explanation, name="explanation"),
+    path(
+        "explanations/<uuid:explanation_id>/cancel/",
+        explanations.cancel_explanation,
+        name="cancel-explanation",
+    ),
+    path(
+        "explanations/<uuid:explanation_id>/retry/",
+        explanations.retry_explanation,
+        name="retry-explanation",
+    ),
+    path("what-ifs/<uuid:what_if_id>/", what_ifs.what_if, name="what-if"),
     path("runs/<uuid:run_id>/", runs.run, name="run"),
     path("runs/<uuid:run_id>/cancel/", runs.cancel_run, name="cancel-run"),
     path("runs/<uuid:run_id>/retry/", runs.retry_run, name="retry-run"),
@@ -30,6 +65,7 @@ urlpatterns = [
         pseudo_mris.retry_pseudo_mri,
         name="retry-pseudo-mri",
     ),
+    path("bundles/<int:bundle_id>/mean.nii", pseudo_mris.mean_volume, name="mean-volume"),
     path(
         "pseudo-mris/<uuid:pseudo_mri_id>/volume.nii", pseudo_mris.volume, name="pseudo-mri-volume"
     ),

@@ -204,6 +204,11 @@ class Job(models.Model):
         return str(cls._meta.verbose_name)
 
     @property
+    def queue_name(self) -> str:
+        """The queue that this one waits in."""
+        return self.QUEUE
+
+    @property
     def is_final(self) -> bool:
         return self.state in FINAL_STATES
 

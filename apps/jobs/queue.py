@@ -32,7 +32,7 @@ def send(job: Job) -> bool:
         logger.warning("The broker is away; %s %s waits for the sweep", job.kind(), job.pk)
         return False
     try:
-        current_app.send_task(job.TASK, kwargs={"job_id": str(job.pk)}, queue=job.QUEUE)
+        current_app.send_task(job.TASK, kwargs={"job_id": str(job.pk)}, queue=job.queue_name)
     except OperationalError:
         logger.warning("The broker went away; %s %s waits for the sweep", job.kind(), job.pk)
         return False

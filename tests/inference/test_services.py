@@ -148,7 +148,7 @@ def test_asking_again_after_a_failure_queues_it_again():
     prediction = PredictionFactory()
     request = {"prediction": prediction, "requested_by": prediction.run.requested_by, "now": NOW}
     job = services.request_pseudo_mri(**request)
-    services.cancel_pseudo_mri(pseudo_mri=job)
+    services.cancel_job(job=job)
 
     services.request_pseudo_mri(**request)
 

@@ -8,7 +8,7 @@ import numpy
 from django.utils import timezone
 
 from apps.accounts.models import User
-from apps.inference.models import InferenceRun, Prediction, PseudoMRI
+from apps.inference.models import Explanation, InferenceRun, Prediction, PseudoMRI, WhatIf
 from apps.jobs.models import JobState
 from apps.patients.models import Cohort, EhrImport, Membership, Patient
 from apps.registry.models import Bundle
@@ -18,12 +18,14 @@ from tests.factories import (
     CohortFactory,
     DeploymentFactory,
     EhrImportFactory,
+    ExplanationFactory,
     FindingFactory,
     InferenceRunFactory,
     PatientFactory,
     PredictionFactory,
     PseudoMRIFactory,
     UserFactory,
+    WhatIfFactory,
 )
 
 CARD = {
@@ -49,6 +51,51 @@ CARD = {
     "limits": "For tests.",
     "files": {},
 }
+STEPS = ["Gait disturbance", "Abnormality of the nervous system", "Alzheimer disease"]
+EXPLAINED = {  # as engine.explain stores it
+    "probability": 0.71,
+    "effects": [
+        {"concept": "apoe4", "value": 1.0, "change": 0.11, "log_odds": 0.5},
+        {"concept": "exam_gait", "value": 1.0, "change": 0.08, "log_odds": 0.4},
+        {"concept": "age", "value": 78.0, "change": 0.05, "log_odds": 0.2},
+        {"concept": "nausea", "value": 0.0, "change": -0.02, "log_odds": -0.1},
+        {"concept": "cough", "value": 0.0, "change": -0.0001, "log_odds": -0.0005},
+    ],
+    "deletions": [
+        {
+            "toward_ad": True, "removed": ["apoe4"], "change": -0.11, "random_change": -0.03,
+            "random_low": -0.08, "random_high": 0.0, "outdone": 1.0, "passed": True,
+        },
+    ],
+    "missing": [
+        {"concept": "weight_kg", "low": 0.63, "high": 0.78, "at_low": 90.0, "at_high": 50.0},
+        {"concept": "height_cm", "low": 0.7, "high": 0.72, "at_low": 150.0, "at_high": 180.0},
+    ],
+    "distance": 3.0,
+    "limit": 6.0,
+    "passed": True,
+    "paths": {
+        "apoe4": {
+            "concept": "apoe4",
+            "steps": [
+                {"id": "APOE", "name": "APOE gene", "kind": "gene", "read": False},
+                {"id": "HP:3", "name": STEPS[2], "kind": "disease", "read": False},
+            ],
+            "shared": 0,
+        },
+        "exam_gait": {
+            "concept": "exam_gait",
+            "steps": [
+                {"id": "HP:1", "name": STEPS[0], "kind": "phenotype", "read": True},
+                {"id": "HP:2", "name": STEPS[1], "kind": "phenotype", "read": True},
+                {"id": "HP:3", "name": STEPS[2], "kind": "disease", "read": False},
+            ],
+            "shared": 1,
+        },
+    },
+    "own_graph": True,
+    "spans_are_percentiles": True,
+}  # fmt: skip
 ROLES = ("anonymous", "stranger", "viewer", "clinician", "owner")
 
 
@@ -63,6 +110,8 @@ class World:
     run: InferenceRun
     prediction: Prediction
     pseudo_mri: PseudoMRI
+    explanation: Explanation
+    what_if: WhatIf
     ehr_import: EhrImport
     membership: Membership
 
@@ -91,6 +140,8 @@ def make_world(media: Path) -> World:
         run=run,
         prediction=prediction,
         pseudo_mri=decoded(prediction, media),
+        explanation=explained(prediction),
+        what_if=WhatIfFactory(prediction=prediction, requested_at=timezone.now()),
         ehr_import=EhrImportFactory(cohort=cohort),
         membership=Membership.objects.create(
             cohort=cohort, user=UserFactory(), role=Membership.Role.VIEWER
@@ -113,6 +164,13 @@ def decoded(prediction: Prediction, media: Path) -> PseudoMRI:
     return PseudoMRIFactory(
         prediction=prediction, state=JobState.SUCCEEDED, attempt=1, tries=1,
         finished_at=timezone.now(), file=name, sha256="a" * 64, bytes=(media / name).stat().st_size,
+    )  # fmt: skip
+
+
+def explained(prediction: Prediction) -> Explanation:
+    return ExplanationFactory(
+        prediction=prediction, state=JobState.SUCCEEDED, attempt=1, tries=1,
+        finished_at=timezone.now(), content=EXPLAINED,
     )  # fmt: skip
 
 

@@ -5,7 +5,9 @@ from itertools import product
 import pytest
 from django.urls import get_resolver, reverse
 
+from apps.inference.means import mean_file
 from tests.inference.world import ROLES, make_world
+from tests.patients.scans.cases import registered
 
 pytestmark = pytest.mark.django_db
 
@@ -51,6 +53,16 @@ URLS = {
     "patients:restore-cohort": ("cohort", WRITE, "owners"),
     "patients:delete-cohort": ("cohort", SAFE | WRITE, "owners"),
     "patients:delete-patient": ("patient", SAFE | WRITE, "editors"),
+    "patients:keep-heads": ("cohort", WRITE, "owners"),
+    "patients:upload-scan": ("patient", SAFE | WRITE, "editors"),
+    "patients:scan": ("scan", SAFE, "members"),
+    "patients:cancel-scan": ("scan", WRITE, "editors"),
+    "patients:retry-scan": ("scan", WRITE, "editors"),
+    "patients:delete-scan": ("scan", WRITE, "editors"),
+    "patients:scan-volume": ("scan", SAFE, "members"),
+    "patients:scan-mosaic": ("scan", SAFE, "members"),
+    "patients:scan-picture": ("scan", SAFE, "members"),
+    "inference:mean-volume": ("bundle", SAFE, "users"),
     "inference:export": ("cohort", SAFE, "editors"),
     "inference:export-file": ("cohort", SAFE, "editors"),
     "registry:models": (None, SAFE, "users"),
@@ -60,6 +72,16 @@ URLS = {
     "inference:patient": ("patient", SAFE, "members"),
     "inference:request-patient-run": ("patient", WRITE, "editors"),
     "inference:request-pseudo-mri": ("patient", WRITE, "editors"),
+    "inference:performance": ("cohort", SAFE, "members"),
+    "inference:report": ("patient", SAFE, "members"),
+    "inference:risk-assessment": ("patient", SAFE, "members"),
+    "inference:request-explanation": ("patient", WRITE, "editors"),
+    "inference:explanation": ("explanation", SAFE, "members"),
+    "inference:cancel-explanation": ("explanation", WRITE, "editors"),
+    "inference:retry-explanation": ("explanation", WRITE, "editors"),
+    "inference:request-what-if": ("patient", WRITE, "editors"),
+    "inference:what-if-field": ("patient", SAFE, "members"),
+    "inference:what-if": ("what_if", SAFE, "members"),
     "inference:run": ("run", SAFE, "members"),
     "inference:cancel-run": ("run", WRITE, "editors"),
     "inference:retry-run": ("run", WRITE, "editors"),
@@ -74,7 +96,12 @@ DONE = {200, 302, 422, 503}  # 422: an empty form; 503: /readyz of an installati
 
 @pytest.fixture
 def world(settings):
-    return make_world(settings.MEDIA_ROOT)
+    made = make_world(settings.MEDIA_ROOT)
+    made.scan = registered(made.patient, settings.MEDIA_ROOT)
+    mean = mean_file(made.bundle)
+    mean.parent.mkdir(parents=True)
+    mean.write_bytes(b"voxels")
+    return made
 
 
 def all_names(resolver, namespace=""):

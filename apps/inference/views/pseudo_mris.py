@@ -15,13 +15,14 @@ from django_htmx.http import HttpResponseStopPolling, trigger_client_event
 
 from apps.accounts.requests import SignedInRequest
 from apps.errors import MirageError
-from apps.inference import services
+from apps.inference import means, services
 from apps.inference.models import Prediction, PseudoMRI
 from apps.inference.views.runs import back
 from apps.jobs.models import JobState
 from apps.jobs.selectors import unserved_queues
 from apps.patients import mosaics
 from apps.patients.models import Cohort, Patient
+from apps.registry.models import Bundle
 
 FILE_NAME = "pseudo-mri-SYNTHETIC"
 
@@ -125,6 +126,16 @@ def mosaic(request: SignedInRequest, pseudo_mri_id: UUID) -> HttpResponse:
     except mosaics.UnreadableVolumeError as error:
         raise Http404 from error
     return _private(HttpResponse(picture, content_type="image/png"), f"{FILE_NAME}.png")
+
+
+@require_safe
+def mean_volume(request: SignedInRequest, bundle_id: int) -> HttpResponse:
+    """What a bundle's decoder draws for nobody in particular; the same for whoever is signed in."""
+    path = means.mean_file(get_object_or_404(Bundle, pk=bundle_id))
+    if not path.is_file():
+        raise Http404
+    response = HttpResponse(path.read_bytes(), content_type="application/x-nifti")
+    return _private(response, "mean-SYNTHETIC.nii")
 
 
 def _private(response: HttpResponse, name: str) -> HttpResponse:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
@@ -14,16 +15,37 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseStopPolling, trigger_client_event
 
+from apps.accounts.models import User
 from apps.accounts.requests import SignedInRequest
 from apps.errors import MirageError
 from apps.inference import services
-from apps.inference.models import InferenceRun, PseudoMRI
-from apps.jobs.models import JobState, Worker
+from apps.inference.models import Explanation, InferenceRun, PseudoMRI
+from apps.jobs.models import JobQuerySet, JobState, Worker
 from apps.jobs.selectors import unserved_queues
 from apps.patients.models import Cohort, Patient
 
 RUNS_PER_PAGE = 25
-DECODINGS_SHOWN = 25
+JOBS_SHOWN = 25
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedJob:
+    """A job about one prediction as a row of the queue.
+
+    Attributes:
+        job: a decoding or an explanation.
+        what: what it makes.
+        anchor: where the page of the patient shows it.
+        place: in its queue, from 1; None if it does not wait.
+        cancel, retry: names of its addresses.
+    """
+
+    job: PseudoMRI | Explanation
+    what: str
+    anchor: str
+    place: int | None
+    cancel: str
+    retry: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,19 +152,16 @@ def retry_run(request: SignedInRequest, run_id: UUID) -> HttpResponse:
 
 @require_safe
 def queue(request: SignedInRequest) -> HttpResponse:
-    """Runs and decodings of the user's cohorts, and the workers that take them."""
+    """Runs, decodings and explanations of the user's cohorts, and the workers that take them."""
     runs = (
         InferenceRun.objects.visible_to(request.user)
         .select_related("cohort", "patient", "bundle", "requested_by")
         .order_by("-requested_at", "pk")
     )
-    decodings = (
-        PseudoMRI.objects.visible_to(request.user)
-        .select_related("prediction__patient__cohort", "requested_by")
-        .order_by("-requested_at", "pk")[:DECODINGS_SHOWN]
-    )
     page = Paginator(runs, RUNS_PER_PAGE).get_page(request.GET.get("page"))
-    page_runs, page_decodings = list(page.object_list), list(decodings)
+    places = _places_of_runs()
+    lines = [(line_of(run), places.get(run.pk)) for run in page.object_list]
+    jobs = _jobs(request.user)
     unserved = unserved_queues()
     editable = set(Cohort.objects.editable_by(request.user).values_list("pk", flat=True))
     return render(
@@ -150,17 +169,48 @@ def queue(request: SignedInRequest) -> HttpResponse:
         "inference/queue.html",
         {
             "section": "queue",
-            "runs": page_runs,
-            "decodings": page_decodings,
+            "lines": lines,
+            "jobs": jobs,
             "editable": editable,
             "page": page,
             "page_numbers": page.paginator.get_elided_page_range(page.number),
-            "is_busy": any(not job.is_final for job in [*page_runs, *page_decodings]),
+            "is_busy": any(not run.is_final for run in page.object_list)
+            or any(not each.job.is_final for each in jobs),
             "unserved": sorted(unserved),
             "workers": Worker.objects.order_by("-seen_at")[:20],
             "now": timezone.now(),
         },
     )
+
+
+def _places_of_runs() -> dict[UUID, int]:
+    """Place of each waiting run among all that wait, whoever asked for them."""
+    return _places(InferenceRun.objects.filter(state=JobState.QUEUED))
+
+
+def _places(waiting: JobQuerySet[Any]) -> dict[UUID, int]:
+    keys = waiting.order_by("queued_at", "pk").values_list("pk", flat=True)
+    return {key: place for place, key in enumerate(keys, start=1)}
+
+
+def _jobs(user: User) -> list[QueuedJob]:
+    """The newest decodings and explanations of the user's cohorts."""
+    found: list[QueuedJob] = []
+    kinds = (
+        (PseudoMRI.objects.all(), "Pseudo-MRI", "images", "pseudo-mri"),
+        (Explanation.objects.all(), "Explanation", "explanation", "explanation"),
+    )
+    for jobs, what, anchor, name in kinds:
+        places = _places(jobs.filter(state=JobState.QUEUED))
+        rows = jobs.visible_to(user).select_related("prediction__patient__cohort", "requested_by")
+        found += [
+            QueuedJob(
+                job, what, anchor, places.get(job.pk),
+                f"inference:cancel-{name}", f"inference:retry-{name}",
+            )
+            for job in rows.order_by("-requested_at", "pk")[:JOBS_SHOWN]
+        ]  # fmt: skip
+    return sorted(found, key=lambda each: each.job.requested_at, reverse=True)[:JOBS_SHOWN]
 
 
 def back(request: SignedInRequest, otherwise: str) -> HttpResponse:

@@ -19,6 +19,7 @@ def cohort_tabs(context: template.Context, cohort: Cohort, current: str) -> dict
     tabs: list[tuple[str, str, str, int | None]] = [
         ("patients", "Patients", cohort.get_absolute_url(), None),
         ("inputs", "Inputs", reverse("patients:inputs", args=[cohort.pk]), None),
+        ("performance", "Performance", reverse("inference:performance", args=[cohort.pk]), None),
     ]
     if edits:
         imports = reverse("patients:start-import", args=[cohort.pk])

@@ -1,0 +1,1 @@
+"""A result written down outside the page."""
