@@ -48,11 +48,13 @@ def beside(patient: Patient, bundle: Bundle | None) -> Beside:
     references = [_of_scan(scan) for scan in scans]
     if finders.find(TEMPLATE):
         references.append(Reference("Template", "MNI152, 2 mm", static(TEMPLATE)))
-    has_mean = bundle is not None and mean_file(bundle).is_file()
+    mean = ""
+    if bundle and mean_file(bundle).is_file():
+        mean = reverse("inference:mean-volume", args=[bundle.pk])
     return Beside(
         references=references,
         newest_scan=scans[0] if scans else None,
-        mean=reverse("inference:mean-volume", args=[bundle.pk]) if bundle and has_mean else "",
+        mean=mean,
     )
 
 

@@ -1,0 +1,121 @@
+"""The worker's part: a child process with limits, and nothing half-stored."""
+
+import hashlib
+from io import BytesIO
+from pathlib import Path
+
+import nibabel
+import pytest
+from django.urls import reverse
+from django.utils import timezone
+
+from apps.jobs.models import JobState
+from apps.patients.models import Scan
+from apps.patients.scans import runner, sandbox, services
+from apps.patients.scans.folder import ScanFolder
+from tests.hostile_scans import CANARY, ITEMS, nifti
+from tests.phantom_head import make_head
+
+
+class GivenUpError(Exception):
+    """Somebody has cancelled."""
+
+
+@pytest.fixture
+def work(tmp_path):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "source"
+    path.write_bytes(nifti())
+    return path
+
+
+def queued(patient, content):
+    return services.add_scan(
+        patient=patient,
+        file=BytesIO(content),
+        age_years=None,
+        added_by=patient.cohort.created_by,
+        now=timezone.now(),
+    )
+
+
+def wanted():
+    """Nobody has cancelled."""
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [({"max_seconds": 0.1}, "longer than 0 seconds"), ({"max_memory_bytes": 10**6}, "0.0 GB")],
+    ids=["time", "memory"],
+)
+def test_a_child_that_needs_too_much_is_ended(source, work, limits, said):
+    with pytest.raises(sandbox.ScanLimitError, match=said):
+        sandbox.preprocess(source, work, still_wanted=wanted, **limits)
+
+
+def test_a_child_is_ended_when_nobody_wants_it_any_more(source, work):
+    def given_up():
+        raise GivenUpError
+
+    with pytest.raises(GivenUpError):
+        sandbox.preprocess(source, work, still_wanted=given_up)
+    assert not (work / sandbox.RESULT).exists()
+
+
+def test_a_child_that_meets_a_bug_says_where_and_quotes_nothing(work, tmp_path):
+    with pytest.raises(sandbox.ChildCrashedError, match=r"FileNotFoundError at .+:\d+") as met:
+        sandbox.preprocess(tmp_path / CANARY, work, still_wanted=wanted)
+
+    assert CANARY not in str(met.value)
+
+
+@pytest.mark.parametrize("item", ["some voxels are NaN", "a zipped DICOM series"])
+def test_a_scan_without_a_usable_brain_is_refused_and_its_head_deleted(
+    transactional_db, patient, item, left
+):
+    scan = queued(patient, ITEMS[item]())
+
+    runner.preprocess(scan_id=scan.pk)
+
+    scan.refresh_from_db()
+    assert scan.state == JobState.FAILED
+    assert len(scan.reason) > 40
+    assert "should not" not in scan.reason, "that is the reason of a bug"
+    assert CANARY not in scan.reason
+    assert (scan.file, scan.head_kept) == ("", False)
+    assert [name for name in left() if not name.endswith(".png")] == []
+
+
+def test_a_head_comes_out_as_a_stripped_volume_and_nothing_else_is_kept(
+    transactional_db, patient, owner, client, left, tmp_path
+):
+    scan = queued(patient, make_head().save(tmp_path / "head.nii.gz").read_bytes())
+
+    runner.preprocess(scan_id=scan.pk)
+
+    scan.refresh_from_db()
+    assert (scan.state, scan.reason, scan.head_kept) == (JobState.SUCCEEDED, "", False)
+    assert scan.qc["overlap"] > 0.9
+    assert 1000 < scan.qc["brain_ml"] < 2000
+    assert left() == [Path(scan.file).name]
+    client.force_login(owner)
+    voxels = client.get(reverse("patients:scan-volume", args=[scan.pk])).content
+    image = nibabel.Nifti1Image.from_bytes(voxels)
+    assert image.shape == (91, 109, 91)
+    assert hashlib.sha256(voxels).hexdigest() == scan.sha256
+    assert b"Zaphod" not in voxels[:352]
+
+
+def test_a_head_that_is_gone_is_said_to_be_gone(transactional_db, patient):
+    scan = queued(patient, nifti())
+    ScanFolder(scan.pk).delete()
+
+    runner.preprocess(scan_id=scan.pk)
+
+    assert "not kept any more" in Scan.objects.get().reason
