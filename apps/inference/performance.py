@@ -175,6 +175,10 @@ def calibration(
 
     None where there is no finite answer: every probability is the same, or they part the classes.
     """
+    with_ad = [score for score, ad in zip(scores, has_ad, strict=True) if ad]
+    without = [score for score, ad in zip(scores, has_ad, strict=True) if not ad]
+    if min(with_ad) >= max(without) or max(with_ad) <= min(without):
+        return None, None
     x = [log(p / (1 - p)) for p in (min(max(score, 1e-6), 1 - 1e-6) for score in scores)]
     slope, intercept = 1.0, 0.0
     for _ in range(50):

@@ -99,12 +99,18 @@ def result_of(patient: Patient, prediction: Prediction, champion: Bundle | None)
         inputs=len(bundle.card["schema"]),
         missing=grouped_concepts(prediction.missing),
         explanation=explanation,
-        explained=explained(explanation.content) if explanation and explanation.content else None,
+        explained=_explained(prediction, explanation),
         pseudo_mri=pseudo_mri,
         heads=heads,
         agreement=_agreement(heads, bundle.card["base_rate"]),
         volumes=volumes_of(pseudo_mri, patient, bundle.card) if is_decoded and pseudo_mri else [],
     )
+
+
+def _explained(prediction: Prediction, explanation: Explanation | None) -> Explained | None:
+    if prediction.probability is None or explanation is None or explanation.content is None:
+        return None
+    return explained(explanation.content)
 
 
 def grouped_concepts(concepts: Iterable[str]) -> list[Group]:
