@@ -5,7 +5,7 @@ and `2mm` (what is shipped). What is not in here is either derived from it or fi
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 
@@ -145,6 +145,8 @@ class PropagateConfig:
         learning_rate, weight_decay: of AdamW; the rate falls to 0 along a cosine.
         hidden_share: share of training patients that a step hides; only they are learned from.
         column_dropout: mean share of a patient's findings that a step hides.
+        group_masking: probability that a step hides one whole group of a patient's findings, as
+            MDR-Dx does at .5.
         diagnosis_weight: weight of the diagnosis that the teacher's head reads from z~, beside
             the latent itself.
         teacher_share: share of the teacher's soft label in that diagnosis; the rest is the
@@ -158,6 +160,7 @@ class PropagateConfig:
     weight_decay: float = 1e-2
     hidden_share: float = 0.5
     column_dropout: float = 0.2
+    group_masking: float = 0.0
     diagnosis_weight: float = 1.0
     teacher_share: float = 0.5
     decode_steps: int = 6
@@ -211,6 +214,39 @@ class DiagnosisConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifierConfig:
+    """The 3D CNN that reads scans and pseudo-MRIs (`ml.volume_classifier`) and its training.
+
+    Attributes:
+        spacing_mm: voxel edge of what it looks at; finer volumes are averaged over cubes first.
+        channels: feature maps of its levels, finest first; each level halves the resolution.
+        epochs: passes over the scans.
+        batch_size: scans a step.
+        learning_rate: peak of the one-cycle schedule of AdamW.
+        weight_decay: of AdamW.
+        noise: standard deviation of the noise that is added to every voxel, in z-scores.
+        shading: standard deviation of random scale and offset of a whole scan, in z-scores.
+        teacher_share: share of the teacher's soft label in what it learns; the rest is the
+            recorded label.
+        regions_weight: weight of the regional volumes that it learns beside the diagnosis.
+        drawn_share: share of the scans of a step that are shown as the decoder draws them from
+            their own z with donors' skips, so that pseudo-MRIs are no strangers to it.
+    """
+
+    spacing_mm: float = 4.0
+    channels: tuple[int, ...] = (16, 32)
+    epochs: int = 16
+    batch_size: int = 16
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    noise: float = 0.1
+    shading: float = 0.05
+    teacher_share: float = 0.5
+    regions_weight: float = 1.0
+    drawn_share: float = 0.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """The whole model at one size."""
 
@@ -223,6 +259,7 @@ class Profile:
     propagate: PropagateConfig = field(default_factory=PropagateConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
     diagnosis: DiagnosisConfig = field(default_factory=DiagnosisConfig)
+    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
 
 
 PROFILES: Mapping[str, Profile] = MappingProxyType(
@@ -276,3 +313,17 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
         ),
     }
 )
+
+
+def components_only(profile: Profile) -> Profile:
+    """A profile without what only pictures need: z is the principal components of the scans.
+
+    No step of the autoencoder is trained and none of the later stages decodes, which takes minutes
+    where the whole takes hours. For evaluations of a diagnosis that look at many trainings.
+    """
+    return replace(
+        profile,
+        pretrain=replace(profile.pretrain, epochs=0),
+        propagate=replace(profile.propagate, decode_steps=0),
+        distill=replace(profile.distill, decode_every=profile.distill.steps + 1),
+    )

@@ -14,7 +14,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from jaxtyping import Float16
 from numpy import ndarray
 
 from ml.data.ehr import Severity, read_ehr_csv
-from ml.data.mri import Grid, brain_mask, normalise, read_volume
+from ml.data.mri import Grid, brain_mask, coarsened, normalise, read_volume
 from ml.records import PatientRecord
 
 MAX_PATIENTS = 1_000_000
@@ -62,12 +62,17 @@ class Cohort:
         participants: one a row of participants.tsv.
         records: participant id to findings; somebody without a row in ehr.csv has none.
         truth: for phantoms, participant id to severity, true state and volumes in ml; else empty.
+        scans: participant id to T1 volume, for folders of another layout than the one above.
+        scan_grid: grid of all scans, if they may be asked for on a coarser one; by default they
+            must lie on the grid that is asked for.
     """
 
     folder: Path
     participants: tuple[Participant, ...]
     records: Mapping[str, PatientRecord]
     truth: Mapping[str, Mapping[str, float]]
+    scans: Mapping[str, Path] = field(default_factory=dict)
+    scan_grid: Grid | None = None
 
     @classmethod
     def load(cls, folder: Path) -> "Cohort":
@@ -105,7 +110,8 @@ class Cohort:
 
     def scan_path(self, participant_id: str) -> Path:
         """Where this participant's T1 volume lies, if there is one."""
-        return self.folder / participant_id / "anat" / f"{participant_id}_T1w.nii.gz"
+        usual = self.folder / participant_id / "anat" / f"{participant_id}_T1w.nii.gz"
+        return self.scans.get(participant_id, usual)
 
     def ids_with_scan(self) -> tuple[str, ...]:
         """Participants whose T1 volume exists, in file order."""
@@ -125,10 +131,11 @@ class Cohort:
         Raises:
             VolumeError: a scan is unreadable, off the grid or holds invalid voxels.
         """
-        mask = brain_mask(grid)
+        mask, stored = brain_mask(grid), self.scan_grid or grid
         volumes = np.empty((len(ids), *grid.shape), dtype=np.float16)
         for row, participant_id in enumerate(ids):
-            volumes[row] = normalise(read_volume(self.scan_path(participant_id), grid), mask)
+            voxels = read_volume(self.scan_path(participant_id), stored)
+            volumes[row] = normalise(coarsened(voxels, stored, grid), mask)
             if progress is not None:
                 progress(row + 1, len(ids))
         return volumes

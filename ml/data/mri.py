@@ -94,6 +94,29 @@ def grid(spacing_mm: float) -> Grid:
     return Grid(shape=(x, y, z), spacing_mm=float(spacing_mm))
 
 
+def grid_of(path: Path) -> Grid:
+    """The grid that a volume lies on, from its header alone.
+
+    Raises:
+        UnreadableVolumeError: missing or not NIfTI.
+        OffGridError: on none of the four grids.
+    """
+    try:
+        shape = nib.load(path).shape  # type: ignore[attr-defined]
+    except (OSError, EOFError, nib.filebasedimages.ImageFileError) as error:
+        raise UnreadableVolumeError(
+            f"{path.name} cannot be read as NIfTI ({type(error).__name__}). "
+            "Export the scan again as .nii or .nii.gz."
+        ) from error
+    for each in map(grid, SPACINGS_MM):
+        if shape == each.shape:
+            return each
+    raise OffGridError(
+        f"{path.name} has {_times(shape)} voxels, which is none of the MNI152 grids of "
+        f"{', '.join(f'{spacing:g}' for spacing in SPACINGS_MM)} mm. Register the scan first."
+    )
+
+
 def read_volume(path: Path, grid: Grid) -> Float32[ndarray, "x y z"]:
     """Read a volume that lies on `grid`.
 
@@ -229,6 +252,26 @@ def at_grid(image: nib.Nifti1Image, grid: Grid) -> Float32[ndarray, "x y z"]:
     sampled = np.asarray(sampled, dtype=np.float32)
     sampled.setflags(write=False)  # cached by the callers and shared between them
     return sampled
+
+
+def coarsened(
+    voxels: Float32[ndarray, "x y z"], fine: Grid, coarse: Grid
+) -> Float32[ndarray, "i j k"]:
+    """The same volume on a coarser grid: every n-th voxel, smoothed before as in `at_grid`.
+
+    Raises:
+        OffGridError: the other grid is finer; nobody knows what lies between two voxels.
+    """
+    step = round(coarse.spacing_mm / fine.spacing_mm)
+    if step < 1:
+        raise OffGridError(
+            f"Scans of {fine.spacing_mm:g} mm cannot be used on the {coarse.spacing_mm:g} mm grid. "
+            f"Choose a profile of {fine.spacing_mm:g} mm or coarser."
+        )
+    if step == 1:
+        return voxels
+    smooth = ndimage.gaussian_filter(voxels, 0.4 * step, truncate=3)
+    return np.ascontiguousarray(smooth[::step, ::step, ::step])
 
 
 def normalise(

@@ -44,3 +44,21 @@ def fit_components(unet: UNet3D, volumes: Float[Tensor, "patients x y z"]) -> fl
     basis[:width] = direction * deviation[:, None].float()
     unet.set_components(project, basis)
     return float(kept.sum() / values.sum())
+
+
+@torch.no_grad()
+def component_scores(
+    unet: UNet3D, volumes: Float[Tensor, "patients x y z"]
+) -> Float[Tensor, "patients width"]:
+    """z of an autoencoder of which no step was trained: it is its components, and no convolution.
+
+    Args:
+        unet: fresh from `fit_components`.
+        volumes: normalised scans, of training people and others.
+    """
+    return torch.cat(
+        [
+            unet.encoder.principal.scores(unet.encoder.coarse_features(part.float()[:, None]))
+            for part in torch.split(volumes, SCANS_AT_ONCE)
+        ]
+    )

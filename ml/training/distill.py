@@ -50,6 +50,7 @@ def choose_blend(
     Returns:
         The choice, and the out-of-fold log loss of each blend.
     """
+    embedding, people = embedding[people.scanned], people.with_scan()
     known = ~people.label.isnan().numpy()
     losses = {}
     for blend in sorted(blends, reverse=True):
@@ -89,7 +90,8 @@ def distill(
 
     Paper: Eq. 5 to 7, decoder frozen. Ours: the inputs are out-of-fold embeddings (method.md trap
     10), the skips never come from the patient (trap 3), the label is mixed with the teacher's, the
-    steps that do not decode pull z^ towards the patient's latent, and the head is penalised.
+    steps that do not decode pull z^ towards the patient's latent, and the head is penalised. People
+    without a scan take part in the classification alone.
 
     Args:
         member: gets alignment, adapter and head; its reader is left alone.
@@ -100,7 +102,9 @@ def distill(
         blend: share of the whitening-colouring.
     """
     torch.manual_seed(seed)
-    alignment = WhiteningColoring.fit(source=embedding, target=people.latent, blend=blend)
+    scanned = people.scanned.nonzero().squeeze(1)
+    latent = people.latent[scanned]
+    alignment = WhiteningColoring.fit(source=embedding[scanned], target=latent, blend=blend)
     member.alignment.load_state_dict(alignment.state_dict())
     with torch.no_grad():
         member.head.linear.weight.copy_(teacher.weight[None])
@@ -114,13 +118,13 @@ def distill(
         logit = member.head(surrogate)
         terms = {
             "classification": nn.functional.binary_cross_entropy_with_logits(logit, target),
-            "latent": (surrogate - people.latent).square().mean(),
+            "latent": (surrogate[scanned] - latent).square().mean(),
         }
         penalty = member.head.linear.weight.square().sum()
         loss = config.classification * terms["classification"] + config.latent * terms["latent"]
         loss = loss + config.weight_decay * penalty
         if step % config.decode_every == config.decode_every - 1:
-            rows = torch.randperm(len(people))[: config.decode_batch]
+            rows = scanned[torch.randperm(len(scanned))[: config.decode_batch]]
             terms["reconstruction"] = _reconstruction(
                 surrogate[rows], people, rows, unet, skip_bank, reconstruction
             )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ml.concept_linking import coverage
@@ -75,7 +75,8 @@ def learn_surrogate(
     """
     settings = mirage.profile
     with one_thread():
-        propagated = _propagate(people, graph, unet, settings, seed, report)
+        group = mirage.scaler.group
+        propagated = _propagate(people, graph, unet, settings, group, seed, report)
         embedding = _out_of_fold(people, propagated)
     watch.lap("graph")
     blend, blend_losses = choose_blend(embedding, people, settings.distill.blends)
@@ -126,6 +127,7 @@ def knowledge(
 
 def skip_bank(unet: UNet3D, people: TrainingPeople, settings: Profile, seed: int) -> SkipBank:
     """The skips of donors among the training people."""
+    people = people.with_scan()
     rows = torch.tensor(choose_donors(people.persons, settings.skip_bank.max_donors, seed))
     z, skips = encode_with_skips(unet, people.volumes[rows])
     persons = [people.persons[row] for row in rows.tolist()]
@@ -136,6 +138,7 @@ def surrogate_figures(
     embedding: Float[Tensor, "patients width"], people: TrainingPeople
 ) -> dict[str, float]:
     """How much of the latents the out-of-fold guesses explain, and in how many directions."""
+    embedding, people = embedding[people.scanned], people.with_scan()
     residual = (embedding - people.latent).square().sum()
     total = (people.latent - people.latent.mean(0)).square().sum()
     return {
@@ -150,6 +153,7 @@ def _propagate(
     graph: SizedGraph,
     unet: UNet3D,
     settings: Profile,
+    column_group: Int[Tensor, " columns"],
     seed: int,
     report: Progress,
 ) -> list[Propagated]:
@@ -163,6 +167,7 @@ def _propagate(
             settings.graph,
             settings.propagate,
             seed=seed,
+            column_group=column_group,
             progress=_part_of(report, "graph", fold, folds),
         )
         for fold in range(folds)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ml.config import GraphConfig, PropagateConfig
@@ -15,7 +15,7 @@ from ml.losses import LOSS_STRIDE, ssim
 from ml.patient_graph import Findings
 from ml.surrogate import SurrogateReader
 from ml.training.people import TrainingPeople, soft_target
-from ml.training.teacher import Teacher, fit_teacher
+from ml.training.teacher import Teacher, teacher_of
 from ml.unet import UNet3D
 
 Progress = Callable[[int, int, float], None]
@@ -63,6 +63,7 @@ def propagate(
     config: PropagateConfig,
     *,
     seed: int,
+    column_group: Int[Tensor, " columns"] | None = None,
     progress: Progress | None = None,
 ) -> Propagated:
     r"""Train the graph encoder on some people, in two stages.
@@ -72,18 +73,21 @@ def propagate(
 
     Paper: Eq. 3 (stage 1) and Eq. 4 (stage 2). Ours: every step hides a random half of the people
     and takes the loss from them alone, because a patient that shows its own z has nothing to guess
-    (method.md trap 1); and the diagnosis that the teacher reads from z~ is part of the loss.
+    (method.md trap 1); and the diagnosis that the teacher reads from z~ is part of the loss. People
+    without a scan are hidden in every step: the diagnosis alone is learned from them.
 
     Args:
         people: training people of this fold; nobody else enters the graph.
         graph: the knowledge graph as tensors, or what draws a part of it for each step.
         unet: the frozen autoencoder; its decoder is run in stage 2.
         seed: of weights, hiding and dropping.
+        column_group: group of each column of the findings, for `config.group_masking`.
         progress: called after each step with steps done, steps in all and the loss.
     """
     torch.manual_seed(seed)
     encoder = GraphEncoder(graph_config, graph, people.latent.shape[1])
-    teacher = fit_teacher(people.latent, people.label, people.fold, people.regions_ml)
+    teacher = teacher_of(people)
+    scanned, latent = people.scanned, people.latent.nan_to_num()
     reading = _Reading(teacher)
     target = soft_target(people.label, teacher.soft, config.teacher_share)
     parameters = [*encoder.parameters(), *reading.parameters()]
@@ -95,19 +99,22 @@ def propagate(
     for step in range(total):
         for group in optimiser.param_groups:
             group["lr"] = config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / total))
-        hidden = _hide(len(people), config.hidden_share)
+        hidden = _hide(scanned, config.hidden_share)
+        guessed = hidden & scanned
         findings = _drop(people.findings, config.column_dropout)
+        if config.group_masking and column_group is not None:
+            findings = findings.without_a_group(column_group, config.group_masking)
         part = graph.drawn(seed * STEPS_APART + step)
-        embedding = encoder(part, findings, people.latent, hidden)
+        embedding = encoder(part, findings, latent, hidden)
         terms = {
-            "latent": (embedding - people.latent)[hidden].square().mean(),
+            "latent": (embedding - latent)[guessed].square().mean(),
             "diagnosis": nn.functional.binary_cross_entropy_with_logits(
                 reading(embedding)[hidden], target[hidden]
             ),
         }
         loss = terms["latent"] + config.diagnosis_weight * terms["diagnosis"]
         if step >= config.steps:
-            rows = hidden.nonzero().squeeze(1)[: config.decode_batch]
+            rows = guessed.nonzero().squeeze(1)[: config.decode_batch]
             terms["decode"] = 1 - _decoded_similarity(unet, people, embedding, rows)
             loss = loss + terms["decode"]
         optimiser.zero_grad(set_to_none=True)
@@ -120,16 +127,18 @@ def propagate(
     encoder.eval()
     with torch.no_grad():
         part = graph.drawn(seed * STEPS_APART + total)
-        states = encoder.concept_states(part, people.findings, people.latent)
+        senders = scanned.nonzero().squeeze(1)
+        states = encoder.concept_states(part, people.findings.rows(senders), latent[senders])
         encoder.reader.states.copy_(states)
     return Propagated(encoder.reader, teacher, losses)
 
 
-def _hide(people: int, share: float) -> Bool[Tensor, " patients"]:
-    """A random share of the people, at least one hidden and one that sends."""
-    count = min(max(1, round(share * people)), people - 1)
-    hidden = torch.zeros(people, dtype=torch.bool)
-    hidden[torch.randperm(people)[:count]] = True
+def _hide(scanned: Bool[Tensor, " patients"], share: float) -> Bool[Tensor, " patients"]:
+    """All without a scan and a random share of the others: at least one, and not the last."""
+    rows = scanned.nonzero().squeeze(1)
+    count = min(max(1, round(share * len(rows))), len(rows) - 1)
+    hidden = ~scanned
+    hidden[rows[torch.randperm(len(rows))[:count]]] = True
     return hidden
 
 

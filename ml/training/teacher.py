@@ -1,7 +1,7 @@
 """The teacher: what a head reads from real MRI latents of patients it had not seen."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,6 +11,8 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import log_loss
 from threadpoolctl import threadpool_limits
 from torch import Tensor
+
+from ml.training.people import TrainingPeople
 
 PENALTIES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
 """Inverse strengths of the squared penalty to choose from, out of fold."""
@@ -31,7 +33,8 @@ class Teacher:
 
     Attributes:
         weight, bias: of the head that reads z, fitted on all labelled people it was given.
-        soft: P(AD) of each person from a head that had not seen that person; labelled or not.
+        soft: P(AD) of each person from a head that had not seen that person; labelled or not. NaN
+            for people without a scan, of whom a teacher knows nothing.
         penalty: the inverse penalty of the head that reads z.
     """
 
@@ -39,6 +42,19 @@ class Teacher:
     bias: float
     soft: Float[Tensor, " patients"]
     penalty: float
+
+
+def teacher_of(people: TrainingPeople) -> Teacher:
+    """The teacher of some training people, fitted on those of them who have a scan.
+
+    Raises:
+        TooFewLabelsError: see `fit_teacher`.
+    """
+    seen = people.with_scan()
+    teacher = fit_teacher(seen.latent, seen.label, seen.fold, seen.regions_ml)
+    soft = torch.full((len(people),), torch.nan)
+    soft[people.scanned] = teacher.soft
+    return replace(teacher, soft=soft)
 
 
 def fit_teacher(
@@ -90,9 +106,10 @@ def fit_teacher(
         heads = RidgeCV(RIDGES).fit(x, volumes).coef_
         reading = np.concatenate([READ_WEIGHT * heads.T, reading], axis=1)
         seen = np.concatenate([SEEN_WEIGHT * volumes, x[:, :LEADING]], axis=1)
-    soft, _ = _choose(seen, y, known, part)
-    _, penalty = _choose(x @ reading, y, known, part)
-    head = _fit(x[known] @ reading, y[known], penalty)
+    with threadpool_limits(1):  # once: it looks through all libraries, which takes as long as a fit
+        soft, _ = _choose(seen, y, known, part)
+        _, penalty = _choose(x @ reading, y, known, part)
+        head = _fit(x[known] @ reading, y[known], penalty)
     return Teacher(
         torch.from_numpy(reading @ head.coef_[0]).float(),
         float(head.intercept_[0]),
@@ -127,6 +144,6 @@ def _out_of_fold(
 
 
 def _fit(x: np.ndarray, y: np.ndarray, penalty: float) -> LogisticRegression:
-    with warnings.catch_warnings(), threadpool_limits(1):
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return LogisticRegression(C=penalty, max_iter=300).fit(x, y)
