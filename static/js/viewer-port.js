@@ -18,6 +18,7 @@
       this.told = told;
       this.mark = null;
       this.nv = null;
+      this.hasCrosshair = true;
     }
 
     get isOpen() {
@@ -101,15 +102,25 @@
       this.nv.updateGLVolume();
     }
 
-    /** Give each view its part of the picture: left, top, width and height as fractions. */
-    arrange(parts) {
+    /**
+     * Give each view its part of the picture: left, top, width and height as fractions.
+     * @param {boolean} areSmall then the crosshair is wider, or it falls between the pixels
+     */
+    arrange(parts, areSmall) {
+      this.areSmall = areSmall;
+      this.nv.opts.crosshairWidth = this.lineWidth();
       this.nv.setCustomLayout(
         Object.entries(parts).map(([name, position]) => ({ sliceType: this.types[name], position })),
       );
     }
 
     setCrosshair(on) {
-      this.nv.setCrosshairWidth(on ? CROSSHAIR : 0);
+      this.hasCrosshair = on;
+      this.nv.setCrosshairWidth(this.lineWidth());
+    }
+
+    lineWidth() {
+      return this.hasCrosshair ? CROSSHAIR * (this.areSmall ? 1.8 : 1) : 0;
     }
 
     setRadiological(on) {
@@ -173,10 +184,10 @@
     return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
   }
 
-  /** From dark to one colour. */
+  /** From nothing through dark to one colour. */
   function ramp([red, green, blue]) {
-    const dark = (part) => Math.round(part * 0.45);
-    return { R: [dark(red), red], G: [dark(green), green], B: [dark(blue), blue], A: [90, 255], I: [0, 255] };
+    const two = (part) => [Math.round(part * 0.4), Math.round(part * 0.5), part];
+    return { R: two(red), G: two(green), B: two(blue), A: [0, 150, 255], I: [0, 40, 255] };
   }
 
   window.VolumePort = VolumePort;
