@@ -12,7 +12,17 @@ import tyro
 from tqdm import tqdm
 
 from ml.card import BundleError, fingerprint, readable, verify
-from ml.evaluation.commands import Ceilings, Codes, CompareCodes, CompareLabels, Robustness
+from ml.evaluation.commands import (
+    Ceilings,
+    Codes,
+    CompareCodes,
+    CompareHeads,
+    CompareLabels,
+    ImportCohort,
+    Oasis,
+    Robustness,
+    SemiSupervised,
+)
 from ml.records import PatientRecord, Prediction
 
 if TYPE_CHECKING:
@@ -279,8 +289,12 @@ Command = (
     | Annotated[Codes, tyro.conf.subcommand("codes")]
     | Annotated[CompareCodes, tyro.conf.subcommand("compare-codes")]
     | Annotated[CompareLabels, tyro.conf.subcommand("compare-labels")]
+    | Annotated[CompareHeads, tyro.conf.subcommand("compare-heads")]
     | Annotated[Robustness, tyro.conf.subcommand("robustness")]
     | Annotated[Ceilings, tyro.conf.subcommand("ceilings")]
+    | Annotated[ImportCohort, tyro.conf.subcommand("import-cohort")]
+    | Annotated[Oasis, tyro.conf.subcommand("oasis")]
+    | Annotated[SemiSupervised, tyro.conf.subcommand("semi-supervised")]
 )
 
 

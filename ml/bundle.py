@@ -1,4 +1,8 @@
-"""Write and read a bundle: card.json, the surrogate's weights and the decoder's, never a pickle."""
+"""Write and read a bundle: card.json and the weights of its parts as safetensors, never a pickle.
+
+`surrogate` gives probabilities, `decoder` draws pseudo-MRIs and `reader` reads them; a bundle that
+is older than the reader has none.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
@@ -16,16 +20,16 @@ from ml.concepts import dictionary
 from ml.config import Profile
 from ml.mirage import Mirage, PseudoMRIDecoder
 from ml.patient_graph import FindingScaler
+from ml.pseudo_mri_reader import PseudoMRIReader
 from ml.skip_bank import SkipBank
 from ml.unet import Decoder
 
 SURROGATE_FILE = "surrogate.safetensors"
 DECODER_FILE = "decoder.safetensors"
-MAX_BYTES = 30_000_000
-_DECODER_WEIGHTS = "decoder.decoder."
-
-
+READER_FILE = "reader.safetensors"
+MAX_BYTES = 40_000_000
 AIR_BELOW = 0.1
+_DECODER_WEIGHTS = "decoder.decoder."
 
 
 class PseudoMRIModel(nn.Module):
@@ -61,27 +65,33 @@ class PseudoMRIModel(nn.Module):
         return volumes.where(volumes > AIR_BELOW, torch.zeros(()))
 
 
-def write_weights(folder: Path, mirage: Mirage, decoder: PseudoMRIModel) -> dict[str, str]:
-    """Write the two weight files of a bundle and give back their hashes.
+def write_weights(
+    folder: Path, mirage: Mirage, decoder: PseudoMRIModel, reader: PseudoMRIReader | None = None
+) -> dict[str, str]:
+    """Write the weight files of a bundle and give back their hashes.
 
     Raises:
-        BundleError: together they are larger than 30 MB.
+        BundleError: together they are larger than 40 MB.
     """
-    check_size(mirage, decoder)
+    models: dict[str, nn.Module] = {SURROGATE_FILE: mirage, DECODER_FILE: decoder}
+    if reader is not None:
+        models[READER_FILE] = reader
+    check_size(*models.values())
     folder.mkdir(parents=True, exist_ok=True)
-    for name, model in ((SURROGATE_FILE, mirage), (DECODER_FILE, decoder)):
+    (folder / READER_FILE).unlink(missing_ok=True)  # of a bundle that is replaced
+    for name, model in models.items():
         save_file(_stored(model), folder / name)
         (folder / name).chmod(0o644)  # a worker may run as another user than the trainer
-    return {name: sha256_of(folder / name) for name in (SURROGATE_FILE, DECODER_FILE)}
+    return {name: sha256_of(folder / name) for name in models}
 
 
-def check_size(mirage: Mirage, decoder: PseudoMRIModel) -> None:
+def check_size(*models: nn.Module) -> None:
     """Refuse a bundle that would be too large; asked before the long stages of a training.
 
     Raises:
-        BundleError: the weights are larger than 30 MB.
+        BundleError: the weights are larger than 40 MB.
     """
-    tensors = [*_stored(mirage).values(), *_stored(decoder).values()]
+    tensors = [tensor for model in models for tensor in _stored(model).values()]
     size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     if size > MAX_BYTES:
         raise BundleError(
@@ -152,6 +162,31 @@ def load_decoder(folder: Path, card: BundleCard) -> PseudoMRIModel:
     return model.eval()
 
 
+def load_reader(folder: Path, card: BundleCard) -> PseudoMRIReader | None:
+    """What reads pseudo-MRIs; None in a bundle that has none.
+
+    Raises:
+        BundleError: the file does not fit the card.
+    """
+    if READER_FILE not in card.files:
+        return None
+    profile, stored = settings_of(card), _read(folder / READER_FILE)
+    try:
+        columns = stored["record_weight"].shape[0]
+        regions = stored["members.0.to_regions.weight"].shape[0]
+    except KeyError as error:
+        raise _unfit(READER_FILE, folder) from error
+    reader = PseudoMRIReader(
+        profile.classifier,
+        profile.spacing_mm,
+        members=profile.distill.folds,
+        columns=columns,
+        regions=regions,
+    )
+    _fill(reader, folder / READER_FILE)
+    return reader.eval()
+
+
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
@@ -166,10 +201,14 @@ def _fill(model: nn.Module, path: Path) -> None:
     try:
         model.load_state_dict(_read(path))
     except RuntimeError as error:
-        raise BundleError(
-            f"{path.name} in {path.parent} does not fit this version of the software. "
-            "Use the version that made the bundle, or train it again."
-        ) from error
+        raise _unfit(path.name, path.parent) from error
+
+
+def _unfit(name: str, folder: Path) -> BundleError:
+    return BundleError(
+        f"{name} in {folder} does not fit this version of the software. "
+        "Use the version that made the bundle, or train it again."
+    )
 
 
 def settings_of(card: BundleCard) -> Profile:

@@ -12,6 +12,8 @@ from typing import Any
 
 CARD_FILE = "card.json"
 FORMAT = 1
+JUDGED_FROM = 20
+"""Fewer test people than this judge no gate."""
 
 
 class BundleError(Exception):
@@ -37,6 +39,54 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """A figure on test people that must reach a bound before a bundle may answer.
+
+    Attributes:
+        name: of the figure in the card's metrics.
+        value: what was measured; None if it was not.
+        bound: the least value that passes.
+        people: test people there were.
+        passed: None if there were fewer than `JUDGED_FROM` test people, too few to judge by.
+    """
+
+    name: str
+    value: float | None
+    bound: float
+    people: int
+    passed: bool | None
+
+
+def judge(name: str, value: float | None, bound: float, people: int) -> Gate:
+    """Set a figure against its bound. Not measured is failed; too few people is not judged.
+
+    Example:
+        >>> judge("swap_ratio", 0.9, 0.8, 200).passed, judge("swap_ratio", None, 0.8, 200).passed
+        (True, False)
+        >>> judge("swap_ratio", 0.9, 0.8, 10).passed is None
+        True
+    """
+    passed = (value is not None and value >= bound) if people >= JUDGED_FROM else None
+    return Gate(name=name, value=value, bound=bound, people=people, passed=passed)
+
+
+def gate_words(gate: Gate) -> str:
+    """A gate in plain words, for terminal and page."""
+    figure = "not measured" if gate.value is None else f"{gate.value:.2f}"
+    verdict = {
+        True: "passed",
+        False: "failed",
+        None: f"not judged, {gate.people} test people are too few",
+    }[gate.passed]
+    return f"{gate.name.replace('_', ' ')} {figure}, at least {gate.bound:.2f}: {verdict}"
+
+
+def gates_of(card: Mapping[str, Any]) -> tuple[Gate, ...]:
+    """The gates of a card as it is kept in a database."""
+    return tuple(Gate(**entry) for entry in card.get("gates", ()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BundleCard:
     """All that a bundle says about itself.
 
@@ -53,6 +103,7 @@ class BundleCard:
         min_inputs: fewer observed inputs than this are answered TOO_FEW.
         metrics: figures on test people, each a number or a mapping with value, low, high, n.
         training: figures and settings of every stage of the training.
+        gates: figures that decide whether the bundle may answer; none in cards older than gates.
         limits: what the model must not be used for, in plain words.
         files: name of each file of the folder to its SHA-256.
     """
@@ -70,6 +121,7 @@ class BundleCard:
     min_inputs: int
     metrics: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
+    gates: tuple[Gate, ...] = ()
     limits: str
     files: Mapping[str, str]
 
@@ -98,6 +150,7 @@ def read_card(folder: Path) -> BundleCard:
     try:
         entries["schema"] = tuple(entries["schema"])
         entries["reference"] = Reference(**entries["reference"])
+        entries["gates"] = gates_of(entries)
         return BundleCard(**entries)
     except (KeyError, TypeError) as error:
         raise BundleError(f"{path} is not a complete card ({error}). {remedy}") from error
@@ -158,6 +211,7 @@ def readable(card: BundleCard) -> str:
         f"           {people.description}",
         f"reads      {len(card.schema)} concepts, at least {card.min_inputs} of them observed",
         f"limits     {card.limits}",
+        *(f"gate       {gate_words(gate)}" for gate in card.gates),
         "metrics",
         *(f"  {line}" for line in _entries(card.metrics)),
         "training",

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import torch
 
-from ml.bundle import PseudoMRIModel, load_decoder, load_mirage
+from ml.bundle import PseudoMRIModel, load_decoder, load_mirage, load_reader
 from ml.card import BundleCard, verify
 from ml.concepts import UNIT_LABELS, Concept, Kind, dictionary
-from ml.config import DiagnosisConfig
 from ml.explanation import Explanation, explain
 from ml.mirage import Mirage, Reading
-from ml.patient_graph import FindingScaler
+from ml.patient_graph import Findings, FindingScaler
+from ml.pseudo_mri_reader import PseudoMRIReader
 from ml.records import Answer, PatientRecord, Prediction, PseudoMRIReading
+from ml.serving import StackedMembers
 
 CHUNK = 1024
 """Patients computed together: bounds memory, changes no result."""
@@ -64,8 +65,9 @@ class Predictor:
 
         here = grid(self.card.spacing_mm)
         findings = self._mirage.scaler.encode([record])
+        reading = self._mirage.read(findings)
         with torch.no_grad():
-            normalised = self._decoder.decoder(self._mirage.surrogate(findings))[:, 0]
+            normalised = self._decoder.decoder(reading.surrogate)[:, 0]
             volume = self._decoder.in_template_units(normalised)[0]
         write_volume(
             out,
@@ -75,9 +77,11 @@ class Predictor:
             description=f"pseudo-MRI by MIRAGE {self.card.version}",
         )
         volumes_ml = regional_volumes_ml(normalised, here)[0].tolist()
+        (doubt,) = self._why_not([record], reading)
+        cnn, fused = (None, None) if doubt else self._read_volume(normalised, reading, findings)
         return PseudoMRIReading(
-            cnn_probability=None,
-            fused_probability=None,
+            cnn_probability=cnn,
+            fused_probability=fused,
             volumes_ml=dict(zip(REGION_NAMES, volumes_ml, strict=True)),
         )
 
@@ -96,9 +100,27 @@ class Predictor:
     def _decoder(self) -> PseudoMRIModel:
         return load_decoder(self._folder, self.card)
 
+    @cached_property
+    def _reader(self) -> PseudoMRIReader | None:
+        return load_reader(self._folder, self.card)
+
+    def _read_volume(
+        self, normalised: torch.Tensor, reading: Reading, findings: Findings
+    ) -> tuple[float | None, float | None]:
+        """What the CNN says of a pseudo-MRI, and what all readers say together."""
+        if self._reader is None:
+            return None, None
+        cnn_logit = self._reader.cnn_logit(normalised)
+        fused = self._reader.fused_probability(reading.logits.mean(0), cnn_logit, findings)
+        return float(self._reader.cnn_probability(cnn_logit)), float(fused)
+
+    @cached_property
+    def _stacked(self) -> StackedMembers:
+        return StackedMembers(self._mirage)
+
     def _predict_chunk(self, records: Sequence[PatientRecord]) -> list[Prediction]:
         findings = self._mirage.scaler.encode(records)
-        reading = self._mirage.read(findings)
+        reading = self._stacked.read(findings)
         calibration = self._mirage.calibration
         probability = calibration.probability(reading.logits.mean(0))
         low, high = (bound.tolist() for bound in calibration.interval(reading.logits))
@@ -152,34 +174,49 @@ class Predictor:
                     ),
                 )
                 continue
-            reasons = out_of_range(self._mirage.scaler, self._settings, record)
+            reasons = self._ranges.reasons_against(record)
             if unfamiliar:
                 reasons += (
                     "The findings together are unlike those of anyone the model was trained on.",
                 )
             yield (Answer.OUTSIDE, reasons) if reasons else None
 
-    @property
-    def _settings(self) -> DiagnosisConfig:
-        return self._mirage.profile.diagnosis
+    @cached_property
+    def _ranges(self) -> "TrainingRanges":
+        return TrainingRanges(self._mirage.scaler, self._mirage.profile.diagnosis.range_margin)
 
 
-def out_of_range(
-    scaler: FindingScaler, config: DiagnosisConfig, record: PatientRecord
-) -> tuple[str, ...]:
-    """A sentence for each measurement that lies well beyond those of the training people."""
-    reasons: list[str] = []
-    known = dictionary()
-    for place, column in enumerate(scaler.columns):
-        concept = known[column.concept]
-        value = record.values.get(column.concept)
-        if value is None or concept.kind is not Kind.CONTINUOUS or not scaler.seen[place] > 0:
-            continue
-        low, high = float(scaler.lowest[place]), float(scaler.highest[place])
-        margin = config.range_margin * float(scaler.spread[place])
-        if not low - margin <= value <= high + margin:
-            reasons.append(_range_sentence(concept, value, low, high))
-    return tuple(reasons)
+class TrainingRanges:
+    """What the training people's measurements ranged over, and how far beyond it is too far.
+
+    Args:
+        scaler: fitted on the training people.
+        margin: in standard deviations of the training people.
+    """
+
+    def __init__(self, scaler: FindingScaler, margin: float) -> None:
+        known = dictionary()
+        self._limits = [
+            (known[column.concept], low, high, margin * spread)
+            for column, low, high, spread, seen in zip(
+                scaler.columns,
+                scaler.lowest.tolist(),
+                scaler.highest.tolist(),
+                scaler.spread.tolist(),
+                scaler.seen.tolist(),
+                strict=True,
+            )
+            if seen > 0 and known[column.concept].kind is Kind.CONTINUOUS
+        ]
+
+    def reasons_against(self, record: PatientRecord) -> tuple[str, ...]:
+        """A sentence for each measurement that lies well beyond those of the training people."""
+        return tuple(
+            _range_sentence(concept, value, low, high)
+            for concept, low, high, margin in self._limits
+            if (value := record.values.get(concept.id)) is not None
+            and not low - margin <= value <= high + margin
+        )
 
 
 def _range_sentence(concept: Concept, value: float, low: float, high: float) -> str:

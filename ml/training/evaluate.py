@@ -14,16 +14,21 @@ from ml.concepts import dictionary, schema
 from ml.data.cohort import Cohort
 from ml.data.mri import brain_mask, grid, intensity_range
 from ml.evaluation.ehr_baseline import ehr_baseline
+from ml.evaluation.heads import HeldOut, both_diagnoses, compare_heads, read_scans
 from ml.evaluation.metrics import auc, auc_difference, proportion, scorecard
 from ml.evaluation.swap import reconstruction, swap_test
 from ml.losses import ssim
 from ml.mirage import Mirage, PseudoMRIDecoder
+from ml.pseudo_mri_reader import PseudoMRIReader
 from ml.records import Answer
+from ml.training.learn import Progress
 from ml.training.pretrain_unet import encode
 from ml.unet import UNet3D
 
 MOST_DECODED = 32
 """Test people whose pseudo-MRI is compared with their scan."""
+MOST_READ = 400
+"""Test people whose scan and pseudo-MRI the CNN reads."""
 
 
 def evaluate(
@@ -33,9 +38,12 @@ def evaluate(
     mirage: Mirage,
     unet: UNet3D,
     drawer: PseudoMRIModel,
+    reader: PseudoMRIReader,
+    donor_labels: Float[Tensor, " donors"],
     threshold: float,
     *,
     seed: int,
+    report: Progress,
 ) -> dict[str, Any]:
     """Figures with intervals, beside tuned logistic regression on the same people.
 
@@ -45,6 +53,8 @@ def evaluate(
         mirage: the trained model.
         unet: its autoencoder.
         drawer: its decoder with the donors' skips.
+        reader: its CNNs.
+        donor_labels: diagnoses of the donors, for the controls of trap 7.
         threshold: of the probability for balanced accuracy, chosen out of fold.
     """
     labels = _labels(cohort, test_ids)
@@ -73,17 +83,32 @@ def evaluate(
     metrics["auc_minus_logistic_regression"] = asdict(auc_difference(probability, baseline, labels))
     metrics["answers"] = _answers(mirage, probability, labels)
     scanned = set(cohort.ids_with_scan())
-    shown = [place for place, each in enumerate(test_ids) if each in scanned][:MOST_DECODED]
-    if len(set(labels[shown])) == 2:
-        ids = [test_ids[place] for place in shown]
-        volumes = cohort.normalised_volumes(ids, grid(mirage.profile.spacing_mm))
+    shown = [place for place, each in enumerate(test_ids) if each in scanned][:MOST_READ]
+    ids = [test_ids[place] for place in shown]
+    spacing_mm = mirage.profile.spacing_mm
+    first = shown[:MOST_DECODED]
+    if len(set(labels[first])) == 2:
         metrics |= _imaging(
             unet,
             drawer.decoder,
-            torch.from_numpy(volumes),
-            reading.surrogate[shown],
-            torch.from_numpy(labels[shown]),
-            [cohort.persons[each] for each in ids],
+            torch.from_numpy(cohort.normalised_volumes(ids[: len(first)], grid(spacing_mm))),
+            reading.surrogate[first],
+            torch.from_numpy(labels[first]),
+            [cohort.persons[each] for each in ids[: len(first)]],
+        )
+    if both_diagnoses(labels[shown]):
+        metrics["heads"] = compare_heads(
+            mirage,
+            drawer.decoder,
+            reader,
+            HeldOut(
+                findings.rows(torch.tensor(shown)),
+                read_scans(reader, cohort, ids, spacing_mm),
+                labels[shown],
+            ),
+            donor_labels,
+            seed=seed,
+            progress=lambda done, total: report("heads", done, total),
         )
     return metrics
 

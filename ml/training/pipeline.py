@@ -1,9 +1,11 @@
 """All stages of a training, from a cohort folder to a bundle folder."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +20,7 @@ from ml.bundle import (
     write_card,
     write_weights,
 )
-from ml.card import BundleCard, Reference
+from ml.card import JUDGED_FROM, BundleCard, Gate, Reference, judge
 from ml.concepts import Concept, dictionary, schema
 from ml.config import PROFILES, Profile
 from ml.data.cohort import Cohort, CohortError, split_by_person, split_hash
@@ -39,8 +41,11 @@ from ml.training.learn import (
 from ml.training.people import TrainingPeople
 from ml.training.pretrain_unet import PretrainReport, encode, pretrain_unet
 from ml.training.stage_watch import StageWatch
+from ml.training.train_reader import donor_labels, train_reader
 from ml.unet import UNet3D
 
+SWAP_RATIO_BOUND = 0.8
+"""Share of the disease's effect on the ventricles that z must carry (method.md trap 4)."""
 FRACTIONS = {"train": 0.75, "test": 0.25}
 LIMITS = (
     "Research software, not a medical device: it must not be used to diagnose or treat anyone. "
@@ -107,7 +112,21 @@ def train(
     known = ~people.label.isnan()
     probability = mirage.calibration.probability(learned.logit).numpy()
     threshold = youden_threshold(probability[known], people.label[known].numpy() == 1)
-    metrics = evaluate(cohort, parts.train, parts.test, mirage, unet, drawer, threshold, seed=seed)
+    reader, read = train_reader(mirage, learned, people, drawer.decoder, seed, report)
+    watch.lap("reader")
+    metrics = evaluate(
+        cohort,
+        parts.train,
+        parts.test,
+        mirage,
+        unet,
+        drawer,
+        reader,
+        donor_labels(people, settings, seed),
+        threshold,
+        seed=seed,
+        report=report,
+    )
     watch.lap("evaluation")
     training = {
         "settings": settings_to_card(settings),
@@ -125,9 +144,10 @@ def train(
             "intercept": float(mirage.calibration.intercept),
             "threshold": threshold,
         },
+        "reader": asdict(read),
         "seconds": watch.laps,
     }
-    files = write_weights(out, mirage, drawer)
+    files = write_weights(out, mirage, drawer, reader)
     label = profile if isinstance(profile, str) else "own"
     card = BundleCard(
         name=name,
@@ -143,11 +163,19 @@ def train(
         min_inputs=settings.diagnosis.min_inputs,
         metrics=metrics,
         training=training,
+        gates=(_swap_gate(cohort, parts, metrics),),
         limits=LIMITS,
         files=files,
     )
     write_card(out, card)
     return card
+
+
+def _swap_gate(cohort: Cohort, parts: Parts, metrics: Mapping[str, Any]) -> Gate:
+    """Does z carry the disease? Without enough scans among the test people nobody knows."""
+    scanned = len(set(cohort.ids_with_scan()) & set(parts.test))
+    value = metrics.get("swap_ratio") if scanned >= JUDGED_FROM else None
+    return judge("swap_ratio", value, SWAP_RATIO_BOUND, len(parts.test))
 
 
 def split_people(cohort: Cohort, seed: int) -> Parts:

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ from ml.card import (
     BundleError,
     Reference,
     fingerprint,
+    judge,
     read_card,
     readable,
     sha256_of,
@@ -35,6 +37,7 @@ def folder(tmp_path):
         min_inputs=5,
         metrics={"auc": {"value": 0.8, "low": 0.7, "high": 0.9, "n": 12}, "swap_ratio": 0.7},
         training={"graph": {"nodes": 100}},
+        gates=(judge("swap_ratio", 0.7, 0.8, 12), judge("other", 0.9, 0.8, 200)),
         limits="Not for diagnosis.",
         files={"model.safetensors": sha256_of(tmp_path / "model.safetensors")},
     )
@@ -47,6 +50,19 @@ def test_a_card_comes_back_as_it_was_written(folder):
     assert card.to_json() == (folder / CARD_FILE).read_text()
     assert card.reference.n_ad == 20
     assert card.schema == ("age", "sex")
+
+
+def test_gates_are_printed_with_their_verdicts(folder):
+    text = readable(verify(folder))
+    assert "swap ratio 0.70, at least 0.80: not judged, 12 test people are too few" in text
+    assert "other 0.90, at least 0.80: passed" in text
+
+
+def test_a_card_older_than_gates_is_read_and_has_none(folder):
+    entries = json.loads((folder / CARD_FILE).read_text())
+    del entries["gates"]
+    (folder / CARD_FILE).write_text(json.dumps(entries))
+    assert verify(folder).gates == ()
 
 
 def test_a_changed_file_is_named_with_the_way_out(folder):

@@ -19,6 +19,7 @@ QUICK = replace(
     pretrain=replace(TINY.pretrain, epochs=2),
     propagate=replace(TINY.propagate, steps=4, decode_steps=1),
     distill=replace(TINY.distill, folds=3, steps=4, decode_every=2, blends=(0.0, 0.5)),
+    classifier=replace(TINY.classifier, epochs=1),
 )
 
 
@@ -63,7 +64,10 @@ def split_of(cohort_folder, card):
 def test_a_training_ends_with_a_bundle_that_its_card_describes(trained):
     out, card, stages = trained
     assert verify(out).to_json() == card.to_json()
-    assert stages == ["read scans", "autoencoder", "graph", "distillation"]
+    assert stages == [
+        *("read scans", "autoencoder", "graph", "distillation"),
+        *("pseudo-MRIs", "scans redrawn", "CNN", "heads"),
+    ]
     for name in ("auc", "auc_minus_logistic_regression", "brier"):
         assert (
             card.metrics[name]["low"] <= card.metrics[name]["value"] <= card.metrics[name]["high"]

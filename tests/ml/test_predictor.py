@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from ml.bundle import load_decoder, load_reader
 from ml.card import BundleError
 from ml.data.mri import grid, is_marked_synthetic
 from ml.patient_graph import RecordError
@@ -137,6 +138,42 @@ def test_a_pseudo_mri_is_marked_placed_and_belongs_to_its_record(predictor, peop
     assert 0.3 < first.get_fdata().max() < 2.0
 
 
+def test_a_pseudo_mri_is_read_by_the_cnn_and_fused_alike_each_time(predictor, people, tmp_path):
+    """The CNN sees what was drawn: fused and alone they are the stored readers' own figures."""
+    first, again, other = (predictor.decode(people[row], tmp_path / "x.nii") for row in (0, 0, 1))
+    assert first == again
+    assert first.cnn_probability != other.cnn_probability
+    assert first.volumes_ml != other.volumes_ml
+    assert min(first.volumes_ml.values()) > 0
+    reader = load_reader(predictor._folder, predictor.card)
+    for record, found in ((people[0], first), (people[1], other)):
+        findings = predictor._mirage.scaler.encode([record])
+        reading = predictor._mirage.read(findings)
+        drawn = load_decoder(predictor._folder, predictor.card).decoder(reading.surrogate)[:, 0]
+        logit = reader.cnn_logit(drawn)
+        fused = reader.fused_probability(reading.logits.mean(0), logit, findings)
+        assert found.cnn_probability == pytest.approx(float(reader.cnn_probability(logit)))
+        assert found.fused_probability == pytest.approx(float(fused))
+
+
+def test_who_gets_no_probability_gets_none_from_a_pseudo_mri_either(predictor, people, tmp_path):
+    child = PatientRecord(patient="x", values={**people[0].values, "age": 19.0})
+    found = predictor.decode(child, tmp_path / "x.nii")
+    assert found.cnn_probability is found.fused_probability is None
+    assert found.volumes_ml
+
+
+def test_a_bundle_older_than_the_cnn_still_draws(bundle_folder, people, tmp_path):
+    copy = shutil.copytree(bundle_folder, tmp_path / "bundle")
+    entries = json.loads((copy / "card.json").read_text())
+    del entries["files"]["reader.safetensors"]
+    (copy / "card.json").write_text(json.dumps(entries))
+    (copy / "reader.safetensors").unlink()
+    found = Predictor.load(copy).decode(people[0], tmp_path / "x.nii")
+    assert found.cnn_probability is found.fused_probability is None
+    assert found.volumes_ml
+
+
 def test_one_patient_takes_at_most_20_ms(predictor, people):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -163,7 +200,9 @@ def test_serving_loads_nothing_that_only_training_needs(bundle_folder):
     assert run.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("name", ["surrogate.safetensors", "decoder.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["surrogate.safetensors", "decoder.safetensors", "reader.safetensors"]
+)
 def test_a_bundle_with_a_changed_file_is_not_loaded(bundle_folder, tmp_path, name):
     copy = shutil.copytree(bundle_folder, tmp_path / "bundle")
     content = bytearray((copy / name).read_bytes())
