@@ -1,8 +1,11 @@
-"""One stored patient inside the worker: the surrogate and its answer, beside logistic regression.
+"""The surrogate of one patient and of 100,000, on one thread, beside logistic regression.
 
-Limit: 20 ms. Peer: scikit-learn's logistic regression on the same 88 numbers, in the same run.
+Limits: 20 ms for a stored record inside the worker, 1 ms from encoded findings to the surrogate,
+20 s for 100,000 records. Peers in the same run: scikit-learn's logistic regression on the same 88
+numbers, and the members read one after another instead of at once.
 """
 
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -12,12 +15,18 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks.stack import SHIPPED, record
+from ml.bundle import load_mirage
+from ml.card import verify
 from ml.concepts import schema
 from ml.data.phantom_ehr import sample_ehr
 from ml.predictor import Predictor
 from ml.records import PatientRecord
+from ml.serving import StackedMembers
 
 LIMIT_MS = 20
+SURROGATE_LIMIT_MS = 1
+MANY = 100_000
+MANY_LIMIT_S = 20
 REPEATS = 300
 
 
@@ -51,8 +60,14 @@ def main() -> None:
     predictor.predict(people)
     one_ms = median_ms(lambda: predictor.predict(people[:1]))
     started = time.perf_counter()
-    predictor.predict(people)
-    thousand_s = time.perf_counter() - started
+    predictor.predict(people * (MANY // len(people)))
+    many_s = time.perf_counter() - started
+
+    mirage = load_mirage(SHIPPED, verify(SHIPPED))
+    findings = mirage.scaler.encode(people[:1])
+    stacked = StackedMembers(mirage)
+    surrogate_ms = median_ms(lambda: stacked.read(findings))
+    one_by_one_ms = median_ms(lambda: mirage.read(findings))
 
     table = np.array([[p.values.get(name, 0.0) for name in schema()] for p in people])
     regression = LogisticRegression(max_iter=2000).fit(
@@ -65,8 +80,13 @@ def main() -> None:
         limit_ms=LIMIT_MS,
         logistic_regression_ms=round(regression_ms, 3),
         ratio_to_logistic_regression=round(one_ms / regression_ms, 1),
-        thousand_patients_s=round(thousand_s, 3),
-        passed=one_ms <= LIMIT_MS,
+        surrogate_from_findings_ms=round(surrogate_ms, 3),
+        surrogate_limit_ms=SURROGATE_LIMIT_MS,
+        members_one_by_one_ms=round(one_by_one_ms, 3),
+        hundred_thousand_patients_s=round(many_s, 1),
+        hundred_thousand_limit_s=MANY_LIMIT_S,
+        load=round(os.getloadavg()[0], 1),
+        passed=one_ms <= LIMIT_MS and surrogate_ms <= SURROGATE_LIMIT_MS and many_s <= MANY_LIMIT_S,
     )
 
 
