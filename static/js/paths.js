@@ -72,7 +72,7 @@ function plot({ nodes, edges }, colours) {
   const boxes = keys.map((key) => {
     const node = nodes[key];
     const rows = wrapped(node.text);
-    if (node.more) rows.push(`<b>${node.more}</b>`);
+    if (node.more) rows.push(node.more);
     return {
       ...spot(key), text: rows.join("<br>"), showarrow: false, align: "center", borderpad: 5,
       bgcolor: node.kind === "disease" ? colours.end : colours.box,

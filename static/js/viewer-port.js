@@ -22,7 +22,7 @@
     }
 
     get isOpen() {
-      return this.nv !== null;
+      return this.nv !== null && this.nv.volumes.length > 0;
     }
 
     async open() {
@@ -69,16 +69,17 @@
      */
     async show(file, marked) {
       if (!this.nv) await this.open();
+      const volume = await image(file, { colormap: "gray" });
       while (this.nv.volumes.length) this.nv.removeVolume(this.nv.volumes.at(-1));
       this.mark = marked ? new window.SyntheticMark(this.nv.gl, marked) : null;
-      this.nv.addVolume(await image(file, { colormap: "gray" }));
+      this.nv.addVolume(volume);
     }
 
     /** Lay a difference over the volume, transparent where it is near 0. */
     async overlay(file, { colours, low, high, opacity }) {
-      this.removeOverlay();
       const [colormap, colormapNegative] = colours === "blue-orange" ? [BLUE_ORANGE, `${BLUE_ORANGE}-low`] : colours.split("/");
       const over = await image(file, { colormap, colormapNegative, opacity, cal_min: low, cal_max: high });
+      this.removeOverlay();
       [over.cal_min, over.cal_max, over.cal_minNeg, over.cal_maxNeg] = [low, high, -low, -high];
       this.nv.addVolume(over);
     }

@@ -7,8 +7,15 @@ from playwright.sync_api import expect
 
 from apps.inference.models import InferenceRun, PseudoMRI
 from apps.jobs.models import JobState
-from tests.factories import InferenceRunFactory, PatientFactory, PredictionFactory, UserFactory
+from tests.factories import (
+    InferenceRunFactory,
+    PatientFactory,
+    PredictionFactory,
+    ScanFactory,
+    UserFactory,
+)
 from tests.inference.world import make_world
+from tests.patients.scans.cases import registered
 
 THEMES = ("light", "dark")
 
@@ -22,6 +29,12 @@ def world(transactional_db, settings):
         patient = PatientFactory(cohort=world.cohort, number=number)
         numbers = {} if number < 4 else {"probability": None, "low": None, "high": None}
         PredictionFactory(run=world.run, patient=patient, answer=answer, **numbers)
+    registered(world.patient, settings.MEDIA_ROOT, age_years=77)
+    ScanFactory(patient=world.patient, number=2)
+    ScanFactory(
+        patient=world.patient, number=3, state=JobState.FAILED, reason="Its brain overlaps 0.51.",
+        finished_at=timezone.now(), head_kept=False, qc={"overlap": 0.51},
+    )  # fmt: skip
     PatientFactory(cohort=world.cohort, number=9)
     InferenceRunFactory(
         cohort=world.cohort, bundle=world.bundle, number=2, total=6, state=JobState.FAILED,
@@ -38,6 +51,8 @@ def addresses(world):
         "cohort": world.cohort.get_absolute_url(),
         "import": reverse("patients:start-import", args=[world.cohort.pk]),
         "imported": reverse("patients:import", args=[world.ehr_import.pk]),
+        "settings": reverse("patients:cohort-settings", args=[world.cohort.pk]),
+        "add a scan": reverse("patients:upload-scan", args=[world.patient.pk]),
         "queue": reverse("inference:queue"),
         "models": reverse("registry:models"),
         "no such page": "/nothing/",

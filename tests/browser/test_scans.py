@@ -1,0 +1,59 @@
+"""Adding a scan in the browser: refused in place with a reason, or taken and listed."""
+
+import pytest
+from playwright.sync_api import expect
+
+from apps.patients.models import Scan
+from tests.hostile_scans import gzipped, nifti
+from tests.inference.world import make_world
+
+
+@pytest.fixture
+def page_of_patient(page, transactional_db, sign_in, settings, tmp_path):
+    settings.MIRAGE_DATA_DIR = tmp_path / "data"
+    world = make_world(settings.MEDIA_ROOT)
+    world.pseudo_mri.delete()
+    sign_in(world.users["owner"])
+    page.goto(world.patient.get_absolute_url())
+    return page
+
+
+def choose(page, name, content):
+    page.get_by_label("Choose a T1 scan").set_input_files(
+        {"name": name, "mimeType": "application/octet-stream", "buffer": content}
+    )
+    page.get_by_role("button", name="Add the scan").click()
+
+
+def test_a_scan_is_refused_in_place_and_another_one_is_taken(page_of_patient):
+    page = page_of_patient
+    page.get_by_role("button", name="Add the scan").click()
+    expect(page.get_by_role("alert")).to_contain_text("No file was chosen")
+
+    choose(page, "MEIER_ANNA.nii", b"\x89PNG\r\n\x1a\n" + bytes(2000))
+    expect(page.get_by_role("alert")).to_contain_text("The file is a PNG picture, not a scan")
+    expect(page.get_by_label("Choose a T1 scan")).to_be_focused()
+    assert not Scan.objects.exists()
+
+    page.get_by_label("Age at the scan, years").fill("72.5")
+    choose(page, "MEIER_ANNA.nii.gz", gzipped(nifti()))
+    expect(page.get_by_role("heading", name="Scan 1")).to_be_visible()
+    expect(page.locator("#scans")).to_contain_text("at 72.5 years")
+    expect(page.locator("#scans")).to_contain_text("No worker takes scans")
+    expect(page.get_by_text("MEIER")).to_have_count(0)
+
+    page.locator("#scans").get_by_role("button", name="Cancel").click()
+    expect(page.locator("#scans")).to_contain_text("The file is deleted")
+    assert Scan.objects.get().state == "cancelled"
+
+
+def test_a_file_that_is_too_large_is_not_even_sent(page_of_patient):
+    page = page_of_patient
+    page.locator("[data-scan-form]").evaluate("form => { form.dataset.mostBytes = '1000000' }")
+    sent = []
+    page.on("request", lambda request: sent.append(request.method))
+
+    choose(page, "x.nii", bytes(1_500_000))
+
+    expect(page.get_by_role("alert")).to_contain_text("at most 1 MB are taken")
+    assert "POST" not in sent
