@@ -23,23 +23,34 @@ def _preprocess(attempt: Attempt[Scan]) -> None:
     folder = ScanFolder(scan.pk)
     if not folder.source.exists():
         raise ScanRefusedError("The file is not kept any more. Upload it again.")
-    published: list[Path] = []
-    try:
-        with folder.workspace() as work:
-            made = sandbox.preprocess(folder.source, work, still_wanted=attempt.raise_if_lost)
-            for file in filter(None, (made.picture, made.volume)):
-                published.append(publish(file))  # noqa: PERF401 - the second may fail
-        _record(attempt, scan, made, published)
-    except BaseException:
-        for path in published:
-            path.unlink(missing_ok=True)
-        raise
+    with folder.workspace() as work:
+        made = sandbox.preprocess(folder.source, work, still_wanted=attempt.raise_if_lost)
+        keep(attempt, made)
     if not scan.patient.cohort.keeps_heads:
         folder.delete()
 
 
-def _record(attempt: Attempt[Scan], scan: Scan, made: sandbox.Made, published: list[Path]) -> None:
+def keep(attempt: Attempt[Scan], made: sandbox.Made) -> None:
+    """Put what was made where pages find it and end the attempt, or leave nothing of it.
+
+    Raises:
+        LeaseLostError: the scan was cancelled, or is another attempt's.
+        ScanStorageError: the disk refuses.
+    """
+    published: list[Path] = []
+    try:
+        for file in filter(None, (made.picture, made.volume)):
+            published.append(publish(file))  # noqa: PERF401 - the second may fail
+        _record(attempt, made, published)
+    except BaseException:
+        for path in published:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _record(attempt: Attempt[Scan], made: sandbox.Made, published: list[Path]) -> None:
     """Write the end of the attempt and all it found out in one step."""
+    scan = attempt.job()
     names = {path.suffix: path.relative_to(settings.MEDIA_ROOT).as_posix() for path in published}
     facts = {
         "qc": made.qc,

@@ -1,6 +1,7 @@
 """The worker's part: a child process with limits, and nothing half-stored."""
 
 import hashlib
+from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
+from apps.jobs.attempt import Attempt, LeaseLostError
 from apps.jobs.models import JobState
 from apps.patients.models import Scan
 from apps.patients.scans import runner, sandbox, services
@@ -75,11 +77,10 @@ def test_a_child_that_meets_a_bug_says_where_and_quotes_nothing(work, tmp_path):
     assert CANARY not in str(met.value)
 
 
-@pytest.mark.parametrize("item", ["some voxels are NaN", "a zipped DICOM series"])
-def test_a_scan_without_a_usable_brain_is_refused_and_its_head_deleted(
-    transactional_db, patient, item, left
+def test_a_scan_that_cannot_be_read_is_refused_and_its_head_deleted(
+    transactional_db, patient, left
 ):
-    scan = queued(patient, ITEMS[item]())
+    scan = queued(patient, ITEMS["some voxels are NaN"]())
 
     runner.preprocess(scan_id=scan.pk)
 
@@ -89,9 +90,55 @@ def test_a_scan_without_a_usable_brain_is_refused_and_its_head_deleted(
     assert "should not" not in scan.reason, "that is the reason of a bug"
     assert CANARY not in scan.reason
     assert (scan.file, scan.head_kept) == ("", False)
-    assert [name for name in left() if not name.endswith(".png")] == []
+    assert left() == []
 
 
+@pytest.fixture
+def attempt(patient):
+    """The attempt of a worker at a scan."""
+    scan = queued(patient, nifti())
+    number = Scan.objects.claim(scan.pk, worker="for this test", lease=timedelta(minutes=1))
+    return Attempt(Scan.objects.all(), scan.pk, number=number)
+
+
+@pytest.fixture
+def refused(tmp_path):
+    """What the child says of a scan that fails the check."""
+    picture = tmp_path / sandbox.PICTURE
+    picture.write_bytes(b"\x89PNG")
+    return sandbox.Made("Its brain overlaps 0.51.", None, picture, {"overlap": 0.51})
+
+
+def test_a_scan_that_fails_the_check_is_kept_as_a_reason_and_a_picture(attempt, refused, left):
+    runner.keep(attempt, refused)
+
+    scan = Scan.objects.get()
+    assert (scan.state, scan.reason, scan.head_kept) == (JobState.FAILED, refused.refused, False)
+    assert scan.qc == {"overlap": 0.51}
+    assert Path(scan.picture).name in left()
+    assert not scan.may_be_retried
+
+
+def test_what_was_made_of_a_cancelled_scan_is_thrown_away(attempt, refused, left, at_once):
+    with at_once():
+        services.cancel_scan(scan=attempt.job())
+
+    with pytest.raises(LeaseLostError):
+        runner.keep(attempt, refused)
+    assert left() == []
+
+
+def test_where_the_owner_keeps_heads_they_are_kept(attempt, refused):
+    patient = attempt.job().patient
+    owner = patient.cohort.created_by
+    services.keep_heads(cohort=patient.cohort, wanted=True, decided_by=owner)
+
+    runner.keep(attempt, refused)
+
+    assert Scan.objects.get().head_kept
+
+
+@pytest.mark.slow
 def test_a_head_comes_out_as_a_stripped_volume_and_nothing_else_is_kept(
     transactional_db, patient, owner, client, left, tmp_path
 ):
