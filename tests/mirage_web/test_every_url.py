@@ -161,7 +161,10 @@ def test_each_role_can_do_what_the_table_says_and_nothing_else(client, world, na
 def test_a_made_up_identifier_answers_404(client, world, name):
     client.force_login(world.users["owner"])
     thing, *more = URLS[name][0].split()
-    made_up = [0 if thing == "membership" else "00000000-0000-4000-8000-000000000000", *more]
+    made_up = [
+        0 if thing in {"membership", "bundle"} else "00000000-0000-4000-8000-000000000000",
+        *more,
+    ]
     url = reverse(name, args=made_up)
     method = "get" if "get" in URLS[name][1] else "post"
 

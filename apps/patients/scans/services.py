@@ -115,14 +115,21 @@ def retry_scan(*, scan: Scan) -> None:
 
 
 @transaction.atomic
-def delete_scan(*, scan: Scan, deleted_by: User) -> None:
+def delete_scan(*, scan: Scan, is_meant: bool, deleted_by: User) -> None:
     """Delete a scan with its files.
 
+    Args:
+        scan: which.
+        is_meant: whether the user has read what goes and said so.
+        deleted_by: who asks; may change the cohort.
+
     Raises:
-        ScanStateError: it is being preprocessed.
+        ScanStateError: it is being preprocessed, or nobody said that it is meant.
         NotAllowedError: the user may not change the cohort.
     """
     check_may_edit(scan.patient.cohort, deleted_by)
+    if not is_meant:
+        raise ScanStateError("Nothing was deleted. Open Delete at the scan and confirm it.")
     held = Scan.objects.select_for_update().get(pk=scan.pk)
     if not held.is_final:
         raise ScanStateError("The scan is being preprocessed. Cancel that first, or wait.")

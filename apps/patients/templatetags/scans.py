@@ -2,10 +2,11 @@
 
 from django import template
 
+from apps.accounts.models import User
 from apps.patients.forms_scans import ScanForm
 from apps.patients.models import Patient
 from apps.patients.scans.folder import MAX_BYTES
-from apps.patients.scans.presenting import ScanLine, lines_of_patient
+from apps.patients.scans.presenting import ScanLine, ScanQueue, lines_of_patient, queue_of
 
 register = template.Library()
 
@@ -14,6 +15,12 @@ register = template.Library()
 def scans_of(patient: Patient) -> list[ScanLine]:
     """The scans of a patient, the first first."""
     return lines_of_patient(patient)
+
+
+@register.simple_tag
+def scans_in_queue(user: User) -> ScanQueue:
+    """The newest scans of the user's cohorts."""
+    return queue_of(user)
 
 
 @register.simple_tag

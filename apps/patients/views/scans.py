@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_htmx.http import HttpResponseStopPolling
@@ -93,11 +94,12 @@ def retry_scan(request: SignedInRequest, scan_id: UUID) -> HttpResponse:
 
 @require_POST
 def delete_scan(request: SignedInRequest, scan_id: UUID) -> HttpResponse:
-    """Delete a scan with its files."""
+    """Delete a scan with its files, if the form says that it is meant."""
+    is_meant = request.POST.get("meant") == "yes"
     return _do(
         request,
         scan_id,
-        lambda found: services.delete_scan(scan=found, deleted_by=request.user),
+        lambda found: services.delete_scan(scan=found, is_meant=is_meant, deleted_by=request.user),
     )
 
 
@@ -186,7 +188,10 @@ def _do(request: SignedInRequest, scan_id: UUID, action: Callable[[Scan], object
         action(found)
     except MirageError as error:
         messages.warning(request, str(error))
-    return redirect(f"{found.patient.get_absolute_url()}#scans")
+    wanted = request.POST.get("next", "")
+    hosts = {request.get_host()}
+    safe = url_has_allowed_host_and_scheme(wanted, hosts, require_https=request.is_secure())
+    return redirect(wanted if safe else f"{found.patient.get_absolute_url()}#scans")
 
 
 def _visible(request: SignedInRequest, scan_id: UUID) -> Scan:

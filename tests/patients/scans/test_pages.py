@@ -68,6 +68,20 @@ def test_a_scan_under_way_is_asked_for_again_until_it_has_ended(client, page, pa
     assert client.get(address).url == f"{patient.get_absolute_url()}#scans"
 
 
+def test_the_queue_lists_scans_with_their_place_and_leads_back(client, page, patient):
+    ScanFactory(patient=patient, number=1)
+    second = ScanFactory(patient=patient, number=2)
+    page()
+    queue = reverse("inference:queue")
+
+    text = client.get(queue).text
+    assert "P-0001, scan 2" in text
+    assert "Queued, place 2" in text
+    address = reverse("patients:cancel-scan", args=[second.pk])
+    assert client.post(address, {"next": queue}).url == queue
+    assert client.post(address, {"next": "//elsewhere.example"}).url.startswith("/patients/")
+
+
 def test_a_scan_that_has_ended_cannot_be_cancelled_and_the_page_says_so(client, page, patient):
     scan = ScanFactory(
         patient=patient, state="failed", reason="x", finished_at=timezone.now(), head_kept=False

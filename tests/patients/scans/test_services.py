@@ -122,17 +122,25 @@ def test_deleting_a_scan_takes_its_files_along(patient, at_once, left, settings)
     scan = registered(patient, settings.MEDIA_ROOT)
 
     with at_once():
-        services.delete_scan(scan=scan, deleted_by=patient.cohort.created_by)
+        services.delete_scan(scan=scan, is_meant=True, deleted_by=patient.cohort.created_by)
 
     assert left() == []
     assert not Scan.objects.exists()
+
+
+def test_a_scan_is_not_deleted_by_accident(patient, left, settings):
+    scan = registered(patient, settings.MEDIA_ROOT)
+
+    with pytest.raises(services.ScanStateError, match="Nothing was deleted"):
+        services.delete_scan(scan=scan, is_meant=False, deleted_by=patient.cohort.created_by)
+    assert len(left()) == 2
 
 
 def test_a_scan_under_way_is_not_deleted(patient, left):
     scan = add(patient)
 
     with pytest.raises(services.ScanStateError, match="Cancel that first"):
-        services.delete_scan(scan=scan, deleted_by=patient.cohort.created_by)
+        services.delete_scan(scan=scan, is_meant=True, deleted_by=patient.cohort.created_by)
     assert left() == ["source"]
 
 
