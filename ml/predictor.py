@@ -9,6 +9,7 @@ import torch
 from ml.bundle import PseudoMRIModel, load_decoder, load_mirage, load_reader
 from ml.card import BundleCard, verify
 from ml.concepts import UNIT_LABELS, Concept, Kind, dictionary
+from ml.donors import Donors, donors_of
 from ml.explanation import Explanation, explain
 from ml.mirage import Mirage, Reading
 from ml.patient_graph import Findings, FindingScaler
@@ -95,6 +96,15 @@ class Predictor:
         return explain(
             self._mirage, record, {name: (low, high) for name, (low, high) in spans.items()}
         )
+
+    def donors(self, record: PatientRecord) -> Donors | None:
+        """Whose skips the pseudo-MRI of a record is made with, as figures over all of them.
+
+        Raises:
+            RecordError: the record holds an unknown concept or an implausible value.
+        """
+        surrogate = self._mirage.surrogate(self._mirage.scaler.encode([record]))
+        return donors_of(self._decoder.decoder.skip_bank, surrogate)
 
     @cached_property
     def _decoder(self) -> PseudoMRIModel:

@@ -41,6 +41,12 @@ def decode(*, bundle: Bundle, record: PatientRecord, out: Path) -> PseudoMRIRead
     return _predictor(bundle).decode(record, out)
 
 
+def donors(*, bundle: Bundle, record: PatientRecord) -> dict[str, Any]:
+    """Whose skip features the picture is made with, as figures over at least five; or nothing."""
+    found = _predictor(bundle).donors(record)
+    return asdict(found) if found else {}
+
+
 def measure(*, bundle: Bundle, record: PatientRecord) -> dict[str, float]:
     """Regional volumes of the pseudo-MRI of a record, in ml; the picture is thrown away."""
     with tempfile.TemporaryDirectory(prefix="what-if-") as folder:

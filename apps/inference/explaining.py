@@ -80,7 +80,7 @@ class Explained:
         missing_others: missing inputs that are not among them.
         nearness: distance from the training people as a share of that from which the model
             refuses, 0 to 1.
-        paths: of the shown effects.
+        paths: of the strongest effects that have one, shown above or not.
         pathless: shown effects without a path.
         own_graph: whether the bundle was trained on the graph that the paths are of.
         spans_are_percentiles: whether missing inputs were tried between true percentiles.
@@ -114,7 +114,8 @@ def explained(content: Mapping[str, Any]) -> Explained:
         if e["concept"] in known and e["high"] - e["low"] >= NO_EFFECT
     ]
     shown = effects[:EFFECTS_SHOWN] if content["passed"] else []
-    traced = [e for e in shown if e.concept.id in content["paths"]][:PATHS_SHOWN]
+    traced = [e for e in effects if e.concept.id in content["paths"]][:PATHS_SHOWN]
+    traced = traced if content["passed"] else []
     return Explained(
         passed=content["passed"],
         effects=shown,

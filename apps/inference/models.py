@@ -171,6 +171,9 @@ class PseudoMRI(Job):
     sha256 = models.CharField(max_length=64, blank=True)
     bytes = models.PositiveBigIntegerField(null=True)
     volumes_ml = models.JSONField(default=dict, help_text="Region to its volume in the picture.")
+    volume_errors_ml = models.JSONField(
+        default=dict, help_text="Region to the mean absolute error of such a reading."
+    )
     cnn_probability = models.FloatField(
         null=True, help_text="Calibrated P(AD) that the bundle's CNN reads off the picture."
     )

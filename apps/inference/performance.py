@@ -39,7 +39,7 @@ class Answered:
 
     probability: float
     answer: str
-    female: bool | None
+    female: float | None
     age_years: float | None
     apoe4: float | None
     has_ad: bool | None
@@ -289,8 +289,8 @@ GROUPS: Sequence[tuple[str, Sequence[tuple[str, Callable[[Answered], bool]]]]] =
     (
         "Sex",
         (
-            ("Female", lambda person: person.female is True),
-            ("Male", lambda person: person.female is False),
+            ("Female", lambda person: person.female == 1.0),
+            ("Male", lambda person: person.female == 0.0),
         ),
     ),
     (

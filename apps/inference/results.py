@@ -11,7 +11,7 @@ from typing import Any
 from apps.inference.explaining import Explained, explained
 from apps.inference.filters import staleness
 from apps.inference.models import Explanation, Prediction, PseudoMRI
-from apps.inference.volumes import Volume, volumes_of
+from apps.inference.volumes import Volume, norms_of, volumes_of
 from apps.jobs.models import JobState
 from apps.patients.models import Patient
 from apps.registry.models import Bundle
@@ -52,6 +52,7 @@ class Result:
         heads: ways to a probability; one alone unless a picture was decoded and read.
         agreement: what the ways agree on, as a sentence; empty where there is one way.
         volumes: of the pseudo-MRI; empty unless one was decoded.
+        norms_people: whom the volumes are compared with, in words; empty if with nobody.
     """
 
     patient: Patient
@@ -67,6 +68,7 @@ class Result:
     heads: Sequence[Head]
     agreement: str
     volumes: Sequence[Volume]
+    norms_people: str
 
     @property
     def given(self) -> int:
@@ -89,6 +91,8 @@ def result_of(patient: Patient, prediction: Prediction, champion: Bundle | None)
     explanation: Explanation | None = getattr(prediction, "explanation", None)
     pseudo_mri: PseudoMRI | None = getattr(prediction, "pseudo_mri", None)
     is_decoded = pseudo_mri is not None and pseudo_mri.state == JobState.SUCCEEDED
+    norms = norms_of(bundle.card)
+    volumes = volumes_of(pseudo_mri, patient, bundle.card) if is_decoded and pseudo_mri else []
     heads = _heads(prediction, pseudo_mri if is_decoded else None)
     return Result(
         patient=patient,
@@ -103,7 +107,8 @@ def result_of(patient: Patient, prediction: Prediction, champion: Bundle | None)
         pseudo_mri=pseudo_mri,
         heads=heads,
         agreement=_agreement(heads, bundle.card["base_rate"]),
-        volumes=volumes_of(pseudo_mri, patient, bundle.card) if is_decoded and pseudo_mri else [],
+        volumes=volumes,
+        norms_people=norms.people if norms and any(volume.usual for volume in volumes) else "",
     )
 
 

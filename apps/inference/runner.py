@@ -127,6 +127,7 @@ def _decode(attempt: Attempt[PseudoMRI]) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             reading = engine.decode(bundle=prediction.run.bundle, record=record, out=path)
+            donors = engine.donors(bundle=prediction.run.bundle, record=record)
             size, sha256 = _measure(path)
         except OSError as error:
             raise StorageError(
@@ -140,6 +141,7 @@ def _decode(attempt: Attempt[PseudoMRI]) -> None:
             volumes_ml=dict(reading.volumes_ml),
             cnn_probability=reading.cnn_probability,
             fused_probability=reading.fused_probability,
+            donors=donors,
         )
     for other in folder.glob(f"{job.pk}-*.nii"):  # of attempts whose worker was killed
         if other != path:

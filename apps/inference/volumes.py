@@ -1,4 +1,4 @@
-"""Regional volumes of a pseudo-MRI, beside what is usual in the training cohort."""
+"""Regional volumes of a pseudo-MRI, beside what is usual for age and sex in the training cohort."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,9 +6,14 @@ from typing import Any
 
 from apps.inference.models import PseudoMRI
 from apps.patients.models import Patient
+from ml.norms import Norms, NormsError
 
-BRAIN = "brain"
 LABELS = {
+    "hippocampus": "Hippocampus, both",
+    "amygdala": "Amygdala, both",
+    "lateral_ventricles": "Lateral ventricles",
+    "cortex": "Cortex",
+    "brain": "Brain",
     "left_ventricle_csf": "Lateral ventricle, left",
     "right_ventricle_csf": "Lateral ventricle, right",
     "left_temporal_horn_csf": "Beside the hippocampus, left (CSF)",
@@ -18,12 +23,22 @@ LABELS = {
     "temporal_csf": "Temporal sulci (CSF)",
     "occipital_csf": "Occipital sulci (CSF)",
     "tissue": "All tissue",
-    "hippocampus": "Hippocampus, both",
-    "amygdala": "Amygdala, both",
-    "lateral ventricles": "Lateral ventricles",
-    "cortex": "Cortex",
-    "brain": "Brain",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """What people of the same age and sex have.
+
+    Attributes:
+        low_ml, middle_ml, high_ml: 5th percentile, median and 95th percentile.
+        percentile: of this volume among them, 0 to 100.
+    """
+
+    low_ml: float
+    middle_ml: float
+    high_ml: float
+    percentile: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,31 +47,56 @@ class Volume:
 
     Attributes:
         name: of the region.
-        volume_ml: what the picture shows.
-        share: of the brain in the picture, 0 to 1; None for the brain itself.
+        volume_ml: what the picture shows, on the head of the template.
+        error_ml: mean absolute error of such a reading; None where it is not known.
+        usual: None where the card has no norms for this region, age or sex.
     """
 
     name: str
     volume_ml: float
-    share: float | None
+    error_ml: float | None
+    usual: Usual | None
 
 
 def volumes_of(
     pseudo_mri: PseudoMRI, patient: Patient, card: Mapping[str, Any]
 ) -> Sequence[Volume]:
     """The regions that a decoding measured, in the order of the page."""
-    del patient, card
     found: Mapping[str, float] = pseudo_mri.volumes_ml
-    brain = found.get(BRAIN)
+    norms = norms_of(card)
     return [
         Volume(
             name=label,
             volume_ml=found[name],
-            share=found[name] / brain if brain and name != BRAIN else None,
+            error_ml=pseudo_mri.volume_errors_ml.get(name),
+            usual=_usual(norms, name, found[name], patient) if norms else None,
         )
         for name, label in LABELS.items()
         if name in found
     ]
+
+
+def norms_of(card: Mapping[str, Any]) -> Norms | None:
+    """The norms of a card; None if it has none that can be read."""
+    entries = card.get("norms")
+    if not entries:
+        return None
+    try:
+        return Norms.from_entries(entries)
+    except NormsError:
+        return None
+
+
+def _usual(norms: Norms, name: str, volume_ml: float, patient: Patient) -> Usual | None:
+    age = patient.age_years
+    sex = None if patient.female is None else ("F" if patient.female else "M")
+    percentile = norms.percentile(name, volume_ml, age_years=age, sex=sex)
+    low, middle, high = (
+        norms.expected_ml(name, age_years=age, sex=sex, percentile=at) for at in (5.0, 50.0, 95.0)
+    )
+    if percentile is None or low is None or middle is None or high is None:
+        return None
+    return Usual(low, middle, high, percentile)
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,7 @@ def test_paths_are_a_picture_and_a_table_that_say_what_the_model_did_not_read(pa
 
     assert 'id="paths-data" type="application/json"' in text
     assert "1 of 3 steps not in the model’s graph" in text
-    assert "No path: Age" in text
+    assert "No path from: Age" in text
 
 
 def test_the_picture_holds_each_stop_once_in_its_column():

@@ -71,6 +71,48 @@ def head_bar(head: Any, base_rate: float, width: int = 200) -> SafeString:
     )
 
 
+@register.simple_tag
+def norm_bar(volume: Any, width: int = 250) -> SafeString:
+    """A volume on what is usual: the band to the 95th percentile, the median as a line."""
+    usual, error = volume.usual, volume.error_ml or 0.0
+    ends = [usual.low_ml, usual.high_ml, volume.volume_ml - error, volume.volume_ml + error]
+    low, high = min(ends), max(ends)
+    reach = (high - low) or 1.0
+
+    def across(value: float) -> float:
+        return round(MARGIN + 6 + (value - low) / reach * (width - 2 * MARGIN - 12), 1)
+
+    return format_html(
+        '<svg width="{0}" height="22" viewBox="0 0 {0} 22" aria-hidden="true">'
+        '<path class="iv-track" d="M{1} 11H{2}"/><path class="nb" d="M{3} 11H{4}"/>'
+        '<path class="p-zero" d="M{5} 3v16"/><path class="p-whisker" d="M{6} 11H{7}"/>'
+        '<circle class="iv-dot" cx="{8}" cy="11" r="5"/></svg>',
+        width,
+        MARGIN + 6,
+        width - MARGIN - 6,
+        *(across(value) for value in (usual.low_ml, usual.high_ml, usual.middle_ml)),
+        across(volume.volume_ml - error),
+        across(volume.volume_ml + error),
+        across(volume.volume_ml),
+    )
+
+
+@register.filter
+def ml(value: float) -> str:
+    """Millilitres with the figures that they deserve: 5.9, 52, 1,038."""
+    return number(value, digits=1 if abs(value) < 20 else 0)
+
+
+@register.filter
+def percentile_words(value: float) -> str:
+    """12th, 1st, under 1st, over 99th."""
+    place = round(value)
+    if place < 1 or place > 99:
+        return "under 1st" if place < 1 else "over 99th"
+    ending = "th" if place // 10 == 1 else {1: "st", 2: "nd", 3: "rd"}.get(place % 10, "th")
+    return f"{place}{ending}"
+
+
 @register.inclusion_tag("inference/partials/calibration_plot.html")
 def calibration_plot(bins: list[Any]) -> dict[str, object]:
     """What was said against what was found, from 0 to 1 both ways."""

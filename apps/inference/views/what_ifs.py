@@ -16,7 +16,7 @@ from django_htmx.http import HttpResponseStopPolling
 from apps.accounts.requests import SignedInRequest
 from apps.errors import MirageError
 from apps.inference import services
-from apps.inference.forms import Change, WhatIfForm, choices_of, concept_of
+from apps.inference.forms import TAKE_AWAY, Change, WhatIfForm, choices_of, concept_of
 from apps.inference.models import Prediction, WhatIf
 from apps.inference.results import newest_prediction
 from apps.inference.services import NO_NUMBER, WHAT_IF_KEPT
@@ -27,16 +27,23 @@ from apps.patients.models import Cohort, Finding, Patient
 from ml.concepts import Concept, dictionary
 
 PLACE = "#what-if"
+NOTHING_TRIED: Mapping[str, float | None] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """The field for the value of one concept."""
+    """The field for the value of one concept.
+
+    Attributes:
+        current: what the record holds; empty if nothing.
+        shown: what the field holds: what was tried last, else `current`.
+    """
 
     concept: Concept
     unit: str
     choices: Sequence[tuple[str, str]]
     current: str
+    shown: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +149,15 @@ def what_if_context(
     chosen = concept if concept in inputs else inputs[0]
     return {
         "what_if_groups": groups,
-        "control": control_of(prediction, chosen),
+        "control": control_of(prediction, chosen, job.changes if job else NOTHING_TRIED),
         "tried": _tried(job) if job else None,
     } | (_volumes(job) if job else {})
 
 
-def control_of(prediction: Prediction, name: str) -> Control:
-    """The field of a concept, with what the record holds.
+def control_of(
+    prediction: Prediction, name: str, tried: Mapping[str, float | None] = NOTHING_TRIED
+) -> Control:
+    """The field of a concept, with what the record holds and what was tried.
 
     Raises:
         ValidationError: the model does not read it.
@@ -164,11 +173,18 @@ def control_of(prediction: Prediction, name: str) -> Control:
         .values_list("value", flat=True)
         .first()
     )
+    current = "" if newest is None else f"{newest:.10g}"
+    shown = current or TAKE_AWAY
+    if name in tried:
+        value = tried[name]
+        shown = TAKE_AWAY if value is None else f"{value:.10g}"
+    choices = choices_of(concept)
     return Control(
         concept=concept,
         unit=unit_words(concept.unit),
-        choices=choices_of(concept),
-        current="" if newest is None else f"{newest:.10g}",
+        choices=choices,
+        current=dict(choices).get(current, current),
+        shown="" if shown == TAKE_AWAY and not choices else shown,
     )
 
 
