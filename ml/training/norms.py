@@ -5,13 +5,36 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
+from torch import Tensor
 
-from ml.data.cohort import Participant
+from ml.data.cohort import Cohort, Participant
+from ml.data.mri import Grid
+from ml.data.structures import STRUCTURES, structure_volumes_ml
 from ml.norms import Norm, Norms
 
 FEWEST = 20
 """With fewer people the spread itself is a guess: no norms."""
-LOGARITHMIC = frozenset({"lateral_ventricles"})
+LOGARITHMIC = frozenset({"lateral ventricles"})
+
+
+def norms_of_scans(
+    cohort: Cohort, ids: Sequence[str], volumes: Float[Tensor, "people x y z"], grid: Grid
+) -> Norms | None:
+    """Norms of `STRUCTURES` from the normalised scans of some training people, for the card.
+
+    Paper: none; ours.
+
+    Args:
+        cohort: who is who.
+        ids: one a row of `volumes`.
+        volumes: normalised scans on `grid`.
+
+    Returns:
+        The norms, or None where too few of the people are CN with age and sex recorded.
+    """
+    known = {participant.id: participant for participant in cohort.participants}
+    people = [known[each] for each in ids]
+    return fit_norms(people, structure_volumes_ml(volumes, grid).numpy(), STRUCTURES)
 
 
 def fit_norms(

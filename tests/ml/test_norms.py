@@ -8,7 +8,7 @@ from ml.data.cohort import Participant
 from ml.norms import Norms, NormsError
 from ml.training.norms import FEWEST, fit_norms
 
-STRUCTURES = ("hippocampus", "lateral_ventricles")
+STRUCTURES = ("hippocampus", "lateral ventricles")
 
 
 def _cohort(people=400, *, head=False, label=0):
