@@ -1,4 +1,4 @@
-"""The command line: `python -m ml phantom | graph | train | predict | card`, each with `--help`."""
+"""The command line: `python -m ml preprocess | train | predict | ...`, each with `--help`."""
 
 import csv
 import json
@@ -12,6 +12,7 @@ import tyro
 from tqdm import tqdm
 
 from ml.card import BundleError, fingerprint, readable, verify
+from ml.data.commands import Preprocess
 from ml.evaluation.commands import (
     Ceilings,
     Codes,
@@ -282,6 +283,7 @@ class Card:
 
 Command = (
     Annotated[Phantom, tyro.conf.subcommand("phantom")]
+    | Annotated[Preprocess, tyro.conf.subcommand("preprocess")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Graph, tyro.conf.subcommand("graph")]
     | Annotated[Predict, tyro.conf.subcommand("predict")]

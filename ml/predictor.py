@@ -63,6 +63,7 @@ class Predictor:
         """
         from ml.data.mri import grid, write_volume
         from ml.data.regions import REGION_NAMES, regional_volumes_ml
+        from ml.data.structures import STRUCTURES, structure_volumes_ml
 
         here = grid(self.card.spacing_mm)
         findings = self._mirage.scaler.encode([record])
@@ -77,13 +78,15 @@ class Predictor:
             synthetic=True,
             description=f"pseudo-MRI by MIRAGE {self.card.version}",
         )
-        volumes_ml = regional_volumes_ml(normalised, here)[0].tolist()
+        structures_ml = structure_volumes_ml(normalised, here)[0].tolist()
+        csf_ml = regional_volumes_ml(normalised, here)[0].tolist()
         (doubt,) = self._why_not([record], reading)
         cnn, fused = (None, None) if doubt else self._read_volume(normalised, reading, findings)
         return PseudoMRIReading(
             cnn_probability=cnn,
             fused_probability=fused,
-            volumes_ml=dict(zip(REGION_NAMES, volumes_ml, strict=True)),
+            volumes_ml=dict(zip(STRUCTURES, structures_ml, strict=True))
+            | dict(zip(REGION_NAMES, csf_ml, strict=True)),
         )
 
     def explain(self, record: PatientRecord) -> Explanation:

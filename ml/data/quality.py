@@ -94,7 +94,7 @@ def draw(path: Path, registered: Volume, grid: Grid) -> None:
     tiles = []
     for axis in range(3):
         middle = grid.shape[axis] // 2
-        slice_, outline = grey.take(middle, axis), edge.take(middle, axis)
+        slice_, outline = (np.take(each, middle, axis=axis) for each in (grey, edge))
         colour = np.repeat((255 * slice_[..., None]).astype(np.uint8), 3, axis=2)
         colour[outline] = OUTLINE
         upright = colour.transpose(1, 0, 2)[::-1]
