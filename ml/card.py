@@ -104,6 +104,8 @@ class BundleCard:
         metrics: figures on test people, each a number or a mapping with value, low, high, n.
         training: figures and settings of every stage of the training.
         gates: figures that decide whether the bundle may answer; none in cards older than gates.
+        norms: distributions of regional volumes in the training cohort (`ml.norms.Norms`); None
+            where too few of its people are cognitively normal.
         limits: what the model must not be used for, in plain words.
         files: name of each file of the folder to its SHA-256.
     """
@@ -122,6 +124,7 @@ class BundleCard:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     gates: tuple[Gate, ...] = ()
+    norms: Mapping[str, Any] | None = None
     limits: str
     files: Mapping[str, str]
 

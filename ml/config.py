@@ -224,26 +224,25 @@ class ClassifierConfig:
         batch_size: scans a step.
         learning_rate: peak of the one-cycle schedule of AdamW.
         weight_decay: of AdamW.
-        noise: standard deviation of the noise that is added to every voxel, in z-scores.
         shading: standard deviation of random scale and offset of a whole scan, in z-scores.
         teacher_share: share of the teacher's soft label in what it learns; the rest is the
             recorded label.
         regions_weight: weight of the regional volumes that it learns beside the diagnosis.
         drawn_share: share of the scans of a step that are shown as the decoder draws them from
-            their own z with donors' skips, so that pseudo-MRIs are no strangers to it.
+            their own z with donors' skips. It earned nothing (AUC on held-out pseudo-MRIs .817
+            with .3 and with 0), so it is off.
     """
 
     spacing_mm: float = 4.0
-    channels: tuple[int, ...] = (16, 32)
-    epochs: int = 16
+    channels: tuple[int, ...] = (12, 24)
+    epochs: int = 8
     batch_size: int = 16
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     weight_decay: float = 1e-2
-    noise: float = 0.1
     shading: float = 0.05
     teacher_share: float = 0.5
     regions_weight: float = 1.0
-    drawn_share: float = 0.3
+    drawn_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,7 @@ from ml.training.learn import (
     skip_bank,
     surrogate_figures,
 )
+from ml.training.norms import norms_of_scans
 from ml.training.people import TrainingPeople
 from ml.training.pretrain_unet import PretrainReport, encode, pretrain_unet
 from ml.training.stage_watch import StageWatch
@@ -164,6 +165,7 @@ def train(
         metrics=metrics,
         training=training,
         gates=(_swap_gate(cohort, parts, metrics),),
+        norms=_norms(cohort, parts, people, unet),
         limits=LIMITS,
         files=files,
     )
@@ -176,6 +178,16 @@ def _swap_gate(cohort: Cohort, parts: Parts, metrics: Mapping[str, Any]) -> Gate
     scanned = len(set(cohort.ids_with_scan()) & set(parts.test))
     value = metrics.get("swap_ratio") if scanned >= JUDGED_FROM else None
     return judge("swap_ratio", value, SWAP_RATIO_BOUND, len(parts.test))
+
+
+def _norms(
+    cohort: Cohort, parts: Parts, people: TrainingPeople, unet: UNet3D
+) -> dict[str, Any] | None:
+    """Regional volumes of the training people without AD, by age and sex."""
+    rows = (people.label == 0).nonzero().squeeze(1)
+    ids = [parts.train[row] for row in rows.tolist()]
+    norms = norms_of_scans(cohort, ids, people.volumes[rows], unet.grid)
+    return norms.to_entries() if norms else None
 
 
 def split_people(cohort: Cohort, seed: int) -> Parts:

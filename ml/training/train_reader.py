@@ -25,6 +25,8 @@ from ml.training.people import TrainingPeople, soft_target
 from ml.volume_classifier import VolumeClassifier
 
 DRAWN_AT_ONCE = 8
+FUSION_PENALTY = 0.1
+"""Inverse penalty of the fusion's weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,7 @@ def train_classifier(
     $$L = \mathrm{CE}(c(x_i), t_i) + \lambda \lVert r(x_i) - v_i \rVert^2$$
 
     with the target $t_i$ of label and teacher and the standardised regional volumes $v_i$. A scan
-    is mirrored at random, shaded and made noisy, and some are shown as the decoder draws them.
+    is mirrored at random and shaded, and some are shown as the decoder draws them.
 
     Paper: none; the training of its CNN is not described.
 
@@ -200,7 +202,7 @@ def train_classifier(
             shown, volumes = shown.flip(1), volumes[:, mirrored]
         shown = shown * (1 + config.shading * torch.randn(shape))
         shown = shown + config.shading * torch.randn(shape)
-        sight = network(shown + config.noise * torch.randn_like(shown))
+        sight = network(shown)
         loss = nn.functional.binary_cross_entropy_with_logits(sight.logit, target[batch])
         loss = loss + config.regions_weight * (sight.regions - volumes).square().mean()
         optimiser.zero_grad(set_to_none=True)
@@ -284,9 +286,14 @@ def _fit_fusion(
     parts: Float[np.ndarray, "patients parts"],
     ad: Bool[np.ndarray, " patients"],
 ) -> Float[np.ndarray, " patients"]:
-    """Weights of the readers by logistic regression on out-of-fold logits; the fused logits."""
-    model = LogisticRegression(C=math.inf, max_iter=1000).fit(parts, ad)
-    reader.fusion_weight.copy_(torch.from_numpy(model.coef_[0]))
+    """Weights of the readers by logistic regression on out-of-fold logits; the fused logits.
+
+    What a CNN reads off a pseudo-MRI is nearly what the surrogate says. A penalty on equal scales
+    lets such readers share their weight, where without one they would be set against each other.
+    """
+    spread = parts.std(0)
+    model = LogisticRegression(C=FUSION_PENALTY, max_iter=1000).fit(parts / spread, ad)
+    reader.fusion_weight.copy_(torch.from_numpy(model.coef_[0] / spread))
     reader.fusion_bias.fill_(float(model.intercept_[0]))
-    fused: Float[np.ndarray, " patients"] = model.decision_function(parts)
+    fused: Float[np.ndarray, " patients"] = model.decision_function(parts / spread)
     return fused

@@ -66,7 +66,7 @@ def test_a_training_ends_with_a_bundle_that_its_card_describes(trained):
     assert verify(out).to_json() == card.to_json()
     assert stages == [
         *("read scans", "autoencoder", "graph", "distillation"),
-        *("pseudo-MRIs", "scans redrawn", "CNN", "heads"),
+        *("pseudo-MRIs", "CNN", "heads"),
     ]
     for name in ("auc", "auc_minus_logistic_regression", "brier"):
         assert (
