@@ -243,5 +243,5 @@ def _placed(
 def _mean_height(
     key: str, nodes: Mapping[str, dict[str, Any]], edges: Sequence[Mapping[str, Any]]
 ) -> float:
-    heights = [nodes[e["from"]].get("height", 0.5) for e in edges if e["to"] == key]
+    heights: list[float] = [nodes[e["from"]].get("height", 0.5) for e in edges if e["to"] == key]
     return sum(heights) / len(heights)

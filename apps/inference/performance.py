@@ -224,7 +224,7 @@ def _answered(cohort: Cohort, sample: Sample) -> list[Answered]:
             has_ad={AD: True, CN: False}.get(labels.get(patient, inf)),
         )
         for patient, probability, answer, female, age_years, number in rows
-        if number % sample.every == 0
+        if probability is not None and number % sample.every == 0
     ]
 
 

@@ -27,7 +27,7 @@ document.addEventListener("DOMContentLoaded", () => {
 });
 
 const HEADS = ["Patient", "Finding", "Stands for", "In common", "Disease"];
-const LETTERS = 18; // of a line in a box
+const LETTERS = 15; // of a line in a box
 
 // A node's words in short lines; what does not fit is in the hover text and in the table.
 function wrapped(words, lines = 3) {
@@ -51,7 +51,7 @@ function plot({ nodes, edges }, colours) {
       type: "scatter", mode: "lines", hoverinfo: "skip",
       x: points.map((t) => low.x + t * (high.x - low.x)),
       y: points.map((t) => low.y + eased(t) * (high.y - low.y)),
-      line: { width: edge.width, color: edge.read ? colours.edge : colours.far, dash: edge.read ? "solid" : "dash" },
+      line: { width: edge.read ? edge.width : Math.min(edge.width, 3), color: edge.read ? colours.edge : colours.far, dash: edge.read ? "solid" : "5px,4px" },
     };
   });
   const keys = Object.keys(nodes);

@@ -3,11 +3,16 @@
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from apps.inference.models import Prediction, PseudoMRI
 from apps.jobs.models import JobState
+from ml.norms import Norm, Norms
 from tests.factories import (
+    NOW,
     BundleFactory,
     DeploymentFactory,
     FindingFactory,
@@ -189,3 +194,87 @@ def test_a_viewer_sees_the_answer_and_no_button(page):
 
     assert "0.71" in text
     assert "Run again" not in text
+
+
+def test_two_ways_to_the_number_stand_under_each_other_with_what_they_agree_on(page, world):
+    PseudoMRI.objects.update(cnn_probability=0.64, fused_probability=0.69)
+
+    text = page()
+
+    assert "From the pseudo-MRI" in text
+    assert 'aria-label="Probability 0.64"' in text
+    assert "Both ways lie above the base rate" in text
+    assert "inside the surrogate’s interval" in text
+
+
+def test_two_ways_that_disagree_are_said_to(page, world):
+    PseudoMRI.objects.update(cnn_probability=0.1, fused_probability=0.4)
+
+    assert "The two ways disagree" in page()
+
+
+def test_without_a_cnn_there_is_one_way(page):
+    assert "From the surrogate" not in page()
+
+
+def test_volumes_stand_beside_what_is_usual_for_age_and_sex(page, world):
+    norm = Norm(mean=6.0, per_year=-0.05, male=0.5, per_head_ml=0.0, residual_sd=0.5, log=False)
+    norms = Norms(
+        people="120 made-up people", n=120, age_low_years=55.0, age_high_years=90.0,
+        age_mean_years=78.0, head_mean_ml=None, structures={"hippocampus": norm},
+    )  # fmt: skip
+    world.bundle.card = {**CARD, "norms": norms.to_entries()}
+    world.bundle.save()
+    PseudoMRI.objects.update(
+        volumes_ml={"hippocampus": 6.0, "brain": 1100.0}, volume_errors_ml={"hippocampus": 0.4}
+    )
+
+    text = page()
+
+    assert "against 120 made-up people" in text
+    assert '<td class="n">6 <span class="quiet">± 0.4</span></td>' in text
+    assert '<td class="n quiet">5.2 to 6.8</td>' in text
+    assert '<td class="n">50</td>' in text
+    assert '<td class="n quiet">no norm</td>' in text
+
+
+def test_volumes_without_norms_say_that_there_are_none(page):
+    PseudoMRI.objects.update(volumes_ml={"tissue": 1200.0})
+
+    text = page()
+
+    assert '<td class="n">1,200</td>' in text
+    assert "The model’s card has no norms" in text
+
+
+def test_donors_are_figures_over_all_of_them(page):
+    donors = {"n": 5, "of": 16, "largest_weight": 0.31, "nearness": 0.5}
+    PseudoMRI.objects.update(volumes_ml={"tissue": 1200.0}, donors=donors)
+
+    text = page()
+
+    assert "5 of 16 kept in the bundle" in text
+    assert "0.31 of 1" in text
+    assert "never as persons" in text
+
+
+def test_provenance_holds_the_hash_of_what_was_read(page, world):
+    Prediction.objects.filter(pk=world.prediction.pk).update(input_sha256="c" * 64)
+
+    text = page()
+
+    assert "c" * 64 in text
+    assert "86 values as known" in text
+
+
+def test_the_page_asks_the_database_a_bounded_number_of_times(client, world):
+    client.force_login(world.users["owner"])
+    url = world.patient.get_absolute_url()
+    client.get(url)
+    for n, concept in enumerate(["weight_kg", "height_cm", "apoe4", "pulse_per_min"] * 5):
+        FindingFactory(patient=world.patient, concept=concept, observed_at=NOW + timedelta(days=n))
+
+    with CaptureQueriesContext(connection) as queries:
+        client.get(url)
+
+    assert len(queries) <= 30

@@ -1,12 +1,13 @@
 """Asking for runs and decodings, watching them, stopping them; their files."""
 
 import json
+from datetime import timedelta
 
 import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from apps.inference.models import InferenceRun, PseudoMRI
+from apps.inference.models import Explanation, InferenceRun, PseudoMRI
 from apps.jobs.models import JobState
 from tests.factories import InferenceRunFactory
 from tests.inference.world import make_world
@@ -112,6 +113,43 @@ def test_the_queue_lists_only_runs_of_the_users_cohorts(client, world, run):
     assert "P-0001" in mine
     assert "Run 2" not in theirs
     assert "P-0001" not in theirs
+
+
+def test_who_waits_sees_the_place_among_all_who_wait(client, world, run):
+    elsewhere = InferenceRunFactory(queued_at=run.queued_at - timedelta(minutes=1))
+    assert elsewhere.cohort != world.cohort
+
+    text = client.get(reverse("inference:queue")).content.decode()
+
+    assert "Queued, place 2" in text
+
+
+def test_a_run_under_way_shows_its_progress_and_the_time_it_still_needs(client, world, run):
+    now = timezone.now()
+    InferenceRun.objects.filter(pk=run.pk).update(
+        state="running", attempt=1, tries=1, worker="one", done=1,
+        started_at=now - timedelta(minutes=2), lease_until=now + timedelta(minutes=1),
+    )  # fmt: skip
+
+    text = client.get(reverse("inference:queue")).content.decode()
+
+    assert 'max="4" value="1"' in text
+    assert "about 6 min left" in text
+
+
+def test_an_explanation_in_the_queue_can_be_cancelled_and_tried_again_there(client, world):
+    Explanation.objects.filter(pk=world.explanation.pk).update(
+        state="failed", reason="The disk is full.", content=None
+    )
+    text = client.get(reverse("inference:queue")).content.decode()
+    assert "The disk is full." in text
+    assert reverse("inference:retry-explanation", args=[world.explanation.pk]) in text
+
+    client.post(reverse("inference:retry-explanation", args=[world.explanation.pk]))
+
+    text = client.get(reverse("inference:queue")).content.decode()
+    assert "Queued, place 1" in text
+    assert reverse("inference:cancel-explanation", args=[world.explanation.pk]) in text
 
 
 def test_the_queue_warns_when_no_worker_is_alive(client, world):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path as FilePath
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -20,6 +20,7 @@ from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.platypus import Flowable, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
+from apps.inference.explaining import Path
 from apps.inference.reporting.words import (
     ANSWERS,
     COVERAGE,
@@ -29,7 +30,9 @@ from apps.inference.reporting.words import (
 )
 from apps.inference.results import Result
 from apps.inference.templatetags.estimates import finding_value
-from apps.patients.templatetags.numbers import change, number, of_hundred, percent, probability
+from apps.inference.templatetags.results import ml, percentile_words
+from apps.inference.volumes import Volume
+from apps.patients.templatetags.numbers import change, of_hundred, percent, probability
 from apps.registry.templatetags.cards import figure
 
 # Of static/css/tokens.css, light theme: paper is always light.
@@ -41,6 +44,7 @@ INK, INK_2, LINE = (
 RISK, BAND, TRACK = (colors.HexColor(code) for code in ("#0b5c6b", "#9cc7cf", "#e4e8ea"))
 MARK = colors.HexColor("#86106f")
 WIDTH = A4[0] - 40 * mm
+FRAME_PADDING = 6  # points that reportlab keeps between a frame and what is in it
 BODY, BOLD = "Vera", "VeraBd"  # reportlab's own, whose licence allows embedding; they have a minus
 
 TEXT = ParagraphStyle("text", fontName=BODY, fontSize=9, leading=13, textColor=INK)
@@ -58,8 +62,8 @@ def write_report(result: Result, *, made_at: datetime) -> bytes:
     document = SimpleDocTemplate(
         out,
         pagesize=A4,
-        leftMargin=20 * mm,
-        rightMargin=20 * mm,
+        leftMargin=20 * mm - FRAME_PADDING,
+        rightMargin=20 * mm - FRAME_PADDING,
         topMargin=18 * mm,
         bottomMargin=20 * mm,
         title="MIRAGE research result, not a diagnosis",
@@ -83,7 +87,7 @@ def write_report(result: Result, *, made_at: datetime) -> bytes:
 
 def _register_fonts() -> None:
     if BODY not in pdfmetrics.getRegisteredFontNames():
-        folder = Path(reportlab.__file__).parent / "fonts"
+        folder = FilePath(reportlab.__file__).parent / "fonts"
         for name in (BODY, BOLD):
             pdfmetrics.registerFont(TTFont(name, str(folder / f"{name}.ttf")))
 
@@ -181,20 +185,40 @@ def _explanation(result: Result) -> list[Flowable]:
                 SMALL,
             )
         )
-    return parts + [
-        _text(f"Path: {path.effect.concept.label} – {' – '.join(path.steps)}", SMALL)
-        for path in explained.paths
-    ]
+    return parts + [_text(f"Path: {' – '.join(_stops(path))}", SMALL) for path in explained.paths]
+
+
+def _stops(path: Path) -> list[str]:
+    """The finding, what it stands for, what it has in common with the disease, the disease."""
+    return list(
+        dict.fromkeys([path.effect.concept.label, path.steps[0], path.shared, path.steps[-1]])
+    )
 
 
 def _volumes(result: Result) -> list[Flowable]:
     if not result.volumes:
         return []
-    rows = [[volume.name, f"{number(volume.volume_ml, digits=1)} ml"] for volume in result.volumes]
-    return [
+    rows = [[volume.name, *_measured(volume)] for volume in result.volumes]
+    header = ["Region", "Volume", "5th to 95th percentile for age and sex", "Percentile"]
+    parts = [
         _text("Regional volumes of the pseudo-MRI", HEAD),
         _text(SYNTHETIC, SYNTHETIC_TEXT),
-        _table(["Region", "Volume"], rows),
+        _table(header, rows, [0.35, 0.2, 0.3, 0.15]),
+    ]
+    if result.norms_people:
+        parts.append(_text(f"Compared with {result.norms_people}.", SMALL))
+    return parts
+
+
+def _measured(volume: Volume) -> list[str]:
+    error = f" ± {ml(volume.error_ml)}" if volume.error_ml else ""
+    usual = volume.usual
+    if usual is None:
+        return [f"{ml(volume.volume_ml)}{error} ml", "no norm", "no norm"]
+    return [
+        f"{ml(volume.volume_ml)}{error} ml",
+        f"{ml(usual.low_ml)} to {ml(usual.high_ml)} ml",
+        percentile_words(usual.percentile),
     ]
 
 
@@ -251,7 +275,10 @@ def _table(
         bold = ParagraphStyle("cell", SMALL, fontName=BOLD)
         cells.insert(0, [_text(cell, bold) for cell in header])
     table = Table(
-        cells, colWidths=[share * WIDTH for share in shares], repeatRows=1 if header else 0
+        cells,
+        colWidths=[share * WIDTH for share in shares],
+        repeatRows=1 if header else 0,
+        hAlign="LEFT",
     )
     table.setStyle(
         TableStyle(

@@ -6,7 +6,7 @@ from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-from apps.patients.templatetags.numbers import number, probability
+from apps.patients.templatetags.numbers import number, probability, thousands
 
 register = template.Library()
 MARGIN = 4.0
@@ -80,7 +80,8 @@ def norm_bar(volume: Any, width: int = 250) -> SafeString:
     reach = (high - low) or 1.0
 
     def across(value: float) -> float:
-        return round(MARGIN + 6 + (value - low) / reach * (width - 2 * MARGIN - 12), 1)
+        place: float = round(MARGIN + 6 + (value - low) / reach * (width - 2 * MARGIN - 12), 1)
+        return place
 
     return format_html(
         '<svg width="{0}" height="22" viewBox="0 0 {0} 22" aria-hidden="true">'
@@ -100,17 +101,16 @@ def norm_bar(volume: Any, width: int = 250) -> SafeString:
 @register.filter
 def ml(value: float) -> str:
     """Millilitres with the figures that they deserve: 5.9, 52, 1,038."""
-    return number(value, digits=1 if abs(value) < 20 else 0)
+    return number(value, digits=1) if abs(value) < 20 else thousands(round(value))
 
 
 @register.filter
 def percentile_words(value: float) -> str:
-    """12th, 1st, under 1st, over 99th."""
+    """A whole number; beyond 1 and 99 in words."""
     place = round(value)
     if place < 1 or place > 99:
-        return "under 1st" if place < 1 else "over 99th"
-    ending = "th" if place // 10 == 1 else {1: "st", 2: "nd", 3: "rd"}.get(place % 10, "th")
-    return f"{place}{ending}"
+        return "under 1" if place < 1 else "over 99"
+    return str(place)
 
 
 @register.inclusion_tag("inference/partials/calibration_plot.html")

@@ -78,10 +78,10 @@ def request_what_if(request: SignedInRequest, patient_id: UUID) -> HttpResponse:
         except MirageError as error:
             errors = [str(error)]
     else:
-        errors = [str(error) for found in form.errors.values() for error in found]
+        errors = [str(each) for found in form.errors.values() for each in found]
     if not request.headers.get("HX-Request"):
-        for error in errors:
-            messages.error(request, error)
+        for words in errors:
+            messages.error(request, words)
         return redirect(f"{patient.get_absolute_url()}{PLACE}")
     context = what_if_context(request, prediction, request.POST.get("concept", "")) | {
         "patient": patient,
