@@ -109,6 +109,7 @@
       this.wanted = wanted;
       this.isSynthetic = Boolean(decoded);
       this.main = this.ports.main;
+      if (!this.isSynthetic) this.left.selectedIndex = this.left.options.length - 1; // not beside itself
       this.load(wanted).catch((error) => this.fall(error.message));
     }
 
@@ -118,7 +119,7 @@
         return;
       }
       this.stage.hidden = false;
-      this.head("main", this.isSynthetic ? ["Pseudo-MRI", "decoded from the record"] : [this.section.dataset.newestScanName, "acquired by a scanner"], this.isSynthetic);
+      this.head("main", this.isSynthetic ? ["Pseudo-MRI", "decoded from the record"] : [this.section.dataset.newestScanName, this.section.dataset.newestScanWords], this.isSynthetic);
       const file = await this.fetch(url, this.isSynthetic);
       await this.fill("main", file, this.isSynthetic ? "pseudo-MRI, decoded from a health record" : "");
       this.range();

@@ -39,6 +39,7 @@ def _preprocess(source: Path, work: Path) -> dict[str, Any]:
         ScanError,
         preprocess,
     )
+    from ml.data.structures import CALIBRATION  # noqa: PLC0415 - as above
 
     made = work / "made"
     try:
@@ -50,8 +51,13 @@ def _preprocess(source: Path, work: Path) -> dict[str, Any]:
         return {"refused": str(error)}
     with gzip.open(done.registered) as packed, (work / VOLUME).open("wb") as plain:
         shutil.copyfileobj(packed, plain)
-    facts = {"spacing_mm": done.spacing_mm, "head_scale": done.head_scale}
-    return {"qc": _figures(done.quality) | facts, "volumes_ml": {}}
+    errors_ml = {name: CALIBRATION[name][2] / done.head_scale for name in done.volumes_ml}
+    facts = {
+        "spacing_mm": done.spacing_mm,
+        "head_scale": done.head_scale,
+        "volume_errors_ml": errors_ml,
+    }
+    return {"qc": _figures(done.quality) | facts, "volumes_ml": done.volumes_ml}
 
 
 def _figures(quality: Any) -> dict[str, float]:

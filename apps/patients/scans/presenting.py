@@ -15,10 +15,11 @@ WAITING = {JobState.QUEUED: "Waiting for a worker", JobState.RUNNING: "Preproces
 
 @dataclass(frozen=True, slots=True)
 class RegionalVolume:
-    """How large one region is."""
+    """How large one region is in the person's own head, and how far such a reading is off."""
 
     region: str
     ml: float
+    error_ml: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +78,7 @@ def lines_of(scans: Iterable[Scan]) -> list[ScanLine]:
             scan=scan,
             ahead=places.get(scan.pk, 0),
             has_worker=served,
-            volumes=[
-                RegionalVolume(name.replace("_", " ").capitalize(), ml)
-                for name, ml in scan.volumes_ml.items()
-            ],
+            volumes=_volumes_of(scan),
         )
         for scan in found
     ]
@@ -95,6 +93,14 @@ def queue_of(user: User) -> ScanQueue:
     """The newest scans of a user's cohorts, the newest first."""
     scans = Scan.objects.visible_to(user).select_related("patient__cohort")
     return ScanQueue(lines_of(scans.order_by("-requested_at", "pk")[:SHOWN_IN_QUEUE]))
+
+
+def _volumes_of(scan: Scan) -> list[RegionalVolume]:
+    errors = scan.qc.get("volume_errors_ml", {})
+    return [
+        RegionalVolume(name.replace("_", " ").capitalize(), ml, errors.get(name))
+        for name, ml in scan.volumes_ml.items()
+    ]
 
 
 def _places() -> dict[UUID, int]:
