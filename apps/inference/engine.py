@@ -41,6 +41,13 @@ def decode(*, bundle: Bundle, record: PatientRecord, out: Path) -> PseudoMRIRead
     return _predictor(bundle).decode(record, out)
 
 
+def volume_errors() -> dict[str, float]:
+    """Region to the mean absolute error in ml of a volume that `decode` reads, where known."""
+    from ml.data.structures import CALIBRATION
+
+    return {name: error_ml for name, (_, _, error_ml) in CALIBRATION.items()}
+
+
 def donors(*, bundle: Bundle, record: PatientRecord) -> dict[str, Any]:
     """Whose skip features the picture is made with, as figures over at least five; or nothing."""
     found = _predictor(bundle).donors(record)

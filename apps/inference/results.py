@@ -71,6 +71,10 @@ class Result:
     norms_people: str
 
     @property
+    def has_further_volumes(self) -> bool:
+        return any(volume.is_further for volume in self.volumes)
+
+    @property
     def given(self) -> int:
         return self.inputs - len(self.prediction.missing)
 

@@ -139,6 +139,7 @@ def _decode(attempt: Attempt[PseudoMRI]) -> None:
             sha256=sha256,
             bytes=size,
             volumes_ml=dict(reading.volumes_ml),
+            volume_errors_ml=engine.volume_errors(),
             cnn_probability=reading.cnn_probability,
             fused_probability=reading.fused_probability,
             donors=donors,

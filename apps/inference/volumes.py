@@ -8,12 +8,14 @@ from apps.inference.models import PseudoMRI
 from apps.patients.models import Patient
 from ml.norms import Norms, NormsError
 
-LABELS = {
+STRUCTURES = {
     "hippocampus": "Hippocampus, both",
     "amygdala": "Amygdala, both",
     "lateral_ventricles": "Lateral ventricles",
     "cortex": "Cortex",
     "brain": "Brain",
+}
+FURTHER = {  # where CSF is, as the model's teacher reads it
     "left_ventricle_csf": "Lateral ventricle, left",
     "right_ventricle_csf": "Lateral ventricle, right",
     "left_temporal_horn_csf": "Beside the hippocampus, left (CSF)",
@@ -24,6 +26,9 @@ LABELS = {
     "occipital_csf": "Occipital sulci (CSF)",
     "tissue": "All tissue",
 }
+
+
+LABELS = STRUCTURES | FURTHER
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +52,14 @@ class Volume:
 
     Attributes:
         name: of the region.
+        is_further: whether a page shows it only on demand.
         volume_ml: what the picture shows, on the head of the template.
         error_ml: mean absolute error of such a reading; None where it is not known.
         usual: None where the card has no norms for this region, age or sex.
     """
 
     name: str
+    is_further: bool
     volume_ml: float
     error_ml: float | None
     usual: Usual | None
@@ -67,6 +74,7 @@ def volumes_of(
     return [
         Volume(
             name=label,
+            is_further=name in FURTHER and not STRUCTURES.keys().isdisjoint(found),
             volume_ml=found[name],
             error_ml=pseudo_mri.volume_errors_ml.get(name),
             usual=_usual(norms, name, found[name], patient) if norms else None,
@@ -110,8 +118,9 @@ class Moved:
 
 def moved_volumes(before: Mapping[str, float], after: Mapping[str, float]) -> list[Moved]:
     """Regions of a what-if beside those of the patient's own pseudo-MRI."""
+    labels = LABELS if STRUCTURES.keys().isdisjoint(after) else STRUCTURES
     return [
         Moved(label, before.get(name), after[name])
-        for name, label in LABELS.items()
+        for name, label in labels.items()
         if name in after
     ]

@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.db import transaction
 from django.utils import timezone
 
-from apps.inference.models import InferenceRun, Prediction, PseudoMRI
+from apps.inference.models import Explanation, InferenceRun, Prediction, PseudoMRI, WhatIf
 from apps.jobs.models import JobState
 from apps.patients import deleting
 from apps.patients.importing.folder import ImportFolder
@@ -31,7 +31,17 @@ from tests.factories import (
 from tests.inference.world import make_world
 
 pytestmark = pytest.mark.django_db
-ROWS = (Cohort, Patient, Finding, Prediction, PseudoMRI, InferenceRun, EhrImport)
+ROWS = (
+    Cohort,
+    Patient,
+    Finding,
+    Prediction,
+    PseudoMRI,
+    Explanation,
+    WhatIf,
+    InferenceRun,
+    EhrImport,
+)
 
 
 @pytest.fixture
@@ -107,7 +117,8 @@ def test_a_cohort_goes_with_everything_and_another_stays(delete, world):
 
     assert counts() == {
         "Cohort": 2,  # of the stranger, and of the prediction elsewhere
-        "Patient": 1, "Finding": 1, "Prediction": 1, "PseudoMRI": 0, "InferenceRun": 1,
+        "Patient": 1, "Finding": 1, "Prediction": 1, "PseudoMRI": 0, "Explanation": 0, "WhatIf": 0,
+        "InferenceRun": 1,
         "EhrImport": 0,
     }  # fmt: skip
     assert volumes() == []

@@ -147,7 +147,7 @@ def test_the_report_carries_the_caveats_of_the_card_and_says_on_each_sheet_what_
 
 
 def test_volumes_of_a_picture_are_marked_synthetic_on_paper(words, world):
-    PseudoMRI.objects.update(volumes_ml={"tissue": 812.4, "hippocampus": 5.94})
+    PseudoMRI.objects.update(volumes_ml={"brain": 812.4, "hippocampus": 5.94})
 
     text = words()
 

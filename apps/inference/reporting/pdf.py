@@ -198,7 +198,7 @@ def _stops(path: Path) -> list[str]:
 def _volumes(result: Result) -> list[Flowable]:
     if not result.volumes:
         return []
-    rows = [[volume.name, *_measured(volume)] for volume in result.volumes]
+    rows = [[volume.name, *_measured(volume)] for volume in result.volumes if not volume.is_further]
     header = ["Region", "Volume", "5th to 95th percentile for age and sex", "Percentile"]
     parts = [
         _text("Regional volumes of the pseudo-MRI", HEAD),
