@@ -34,12 +34,13 @@ from ml.training.learn import knowledge, learn_surrogate, one_thread, skip_bank
 from ml.training.people import TrainingPeople
 from ml.training.pretrain_unet import pretrain_unet
 from ml.training.stage_watch import StageWatch
-from ml.training.teacher import LEADING
+from ml.training.teacher import LEADING, SEEN_WEIGHT
 from ml.unet import UNet3D
 
 JUDGED_FROM_YEARS = 60
 FOLDS = 5
-TEACHER, COMPONENTS = "scan: volumes and leading components, age, sex", "scan: all components"
+TEACHER = "scan: what the teacher reads, age, sex"
+VOLUMES, COMPONENTS = "scan: regional volumes, age, sex", "scan: principal components"
 MEASURED, PROXIMAL = "record with nWBV and eTIV", "record with MMSE"
 SURROGATE, LABELLED_ALONE = "surrogate", "surrogate, labelled people alone"
 FUSION = "surrogate with logistic regression"
@@ -242,7 +243,8 @@ def held_out_scores(
     unet, _ = pretrain_unet(people.volumes[train], settings.unet, settings.pretrain, seed=seed)
     latent = component_scores(unet, people.volumes)
     labelled = train[~people.label.isnan().numpy()[train]]
-    scores = _of_scans(people, latent, train, labelled, test, seed)
+    spread = unet.decoder.principal.weight.norm(dim=1)
+    scores = _of_scans(people, latent, spread, train, labelled, test, seed)
     scores |= _of_records(people, labelled, test, models, seed)
     for name, rows in ((SURROGATE, train), (LABELLED_ALONE, labelled)):
         scores[name] = _of_surrogate(people, unet, latent, rows, test, graph, settings, seed)
@@ -253,19 +255,28 @@ def held_out_scores(
 def _of_scans(
     people: Scanned,
     latent: Float[Tensor, "scans width"],
+    spread: Float[Tensor, " width"],
     train: Int[np.ndarray, " train"],
     labelled: Int[np.ndarray, " labelled"],
     test: Int[np.ndarray, " test"],
     seed: int,
 ) -> Scores:
-    """Upper bounds: models that see the scans of the people they judge."""
+    """Upper bounds: models that see the scans of the people they judge.
+
+    A penalty on components of one size would let hundreds of small ones count as much as the first
+    few, so as a model of their own they keep the spread that they have among the training people.
+    """
     regions = people.regions_ml.double().numpy()
     regions = (regions - regions[train].mean(0)) / regions[train].std(0)
     z = latent.double().numpy()
     facts = FindingScaler(_concepts({"Age": "age", "M/F": "female"}))
     facts.fit(people.records_of(labelled))
     age_sex = facts.encode(people.records).dense(len(facts.columns)).double().numpy()
-    tables = {TEACHER: np.concatenate([regions, z[:, :LEADING], age_sex], 1), COMPONENTS: z}
+    tables = {
+        TEACHER: np.concatenate([SEEN_WEIGHT * regions, z[:, :LEADING], age_sex], 1),
+        VOLUMES: np.concatenate([regions, age_sex], 1),
+        COMPONENTS: z * (spread / spread.max()).double().numpy(),
+    }
     scores = {}
     for name, table in tables.items():
         model, _ = fit_table("lr", table[labelled], people.answers(labelled), seed=seed)
@@ -336,7 +347,7 @@ def _figures(
     scores = {name: np.array([run["scores"][name] for run in runs]) for name in runs[0]["scores"]}
     areas = {name: draw.auc(each) for name, each in scores.items()}
     best = max(models, key=lambda name: areas[name].value)
-    ours = (TEACHER, COMPONENTS, SURROGATE, FUSION)
+    ours = (TEACHER, VOLUMES, COMPONENTS, MEASURED, SURROGATE, FUSION)
     return {
         "auc": {name: asdict(each) for name, each in areas.items()},
         "best_record_model": best,

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 
 from ml.data.cohort import Cohort
-from ml.data.phantom import make_phantom_cohort
+from ml.data.phantom import PhantomConfig, make_phantom_cohort
 
 COLUMNS = ["ID", "M/F", "Hand", "Age", "Educ", "eTIV", "nWBV", "ASF", "Delay", "MMSE", "CDR", "SES"]
 YOUNG, FAILED, LOST = 12, 2, 1
@@ -15,7 +15,13 @@ YOUNG, FAILED, LOST = 12, 2, 1
 
 def write_oasis(folder, people=60, seed=5):
     """Phantoms with OASIS-1's columns; the first has a second session some weeks later."""
-    make_phantom_cohort(folder / "phantoms", patients=people, spacing_mm=8.0, seed=seed)
+    make_phantom_cohort(
+        folder / "phantoms",
+        patients=people,
+        spacing_mm=8.0,
+        seed=seed,
+        config=PhantomConfig(ad_severity=6.0),  # few people: what scans show must be plain
+    )
     cohort = Cohort.load(folder / "phantoms")
     rng = np.random.default_rng(seed)
     rows, quality = [], []
@@ -24,7 +30,7 @@ def write_oasis(folder, people=60, seed=5):
         young = number < YOUNG
         row = dict.fromkeys(COLUMNS, "")
         row |= {"M/F": who.sex, "Hand": "R", "eTIV": "1400", "nWBV": "0.75", "ASF": "1.2"}
-        row["Age"] = str(20 + number if young else max(60, round(who.age_years or 0)))
+        row["Age"] = str(20 + number if young else rng.integers(60, 90))
         if not young:
             row |= {"Educ": f"{rng.integers(1, 6)}.0", "SES": f"{rng.integers(1, 6)}.0"}
             row |= {"CDR": "0.5" if who.label else "0.0"}

@@ -20,8 +20,13 @@ from ml.training.teacher import teacher_of
 from ml.unet import UNet3D
 from tests.ml.graph_case import knowledge, model_concepts, records
 
-TINY = components_only(PROFILES["tiny"])
-PEOPLE, SCANNED = 150, 45
+WHOLE = components_only(PROFILES["tiny"])
+TINY = replace(
+    WHOLE,
+    propagate=replace(WHOLE.propagate, steps=20),
+    distill=replace(WHOLE.distill, steps=10, blends=(0.0,)),
+)
+PEOPLE, SCANNED = 120, 36
 UNET = UNet3D(TINY.unet)
 
 
@@ -121,7 +126,7 @@ def test_neither_scan_nor_label_is_refused(case):
     people, _, _ = case
     label = people.label.clone()
     label[-3:] = torch.nan
-    with pytest.raises(NothingToLearnError, match="3 of 150 training people have neither"):
+    with pytest.raises(NothingToLearnError, match="3 of 120 training people have neither"):
         unscanned(replace(people, label=label))
 
 
