@@ -139,7 +139,7 @@ def _element(group: int, number: int, kind: str, value: bytes | str) -> bytes:
 
 def dicom_slice(number: int, *, series: int = 1) -> bytes:
     """One axial slice of the head as DICOM, with a name, an identifier and a birth date in it."""
-    pixels = np.clip(head()[:, ::-1, number], 0, 4000).astype("<u2").T.tobytes()
+    pixels = np.clip(head()[::-1, ::-1, number], 0, 4000).astype("<u2").T.tobytes()
     uid = f"1.2.826.0.1.3680043.2.1125.{series}"
     meta = b"".join(
         [
@@ -152,7 +152,7 @@ def dicom_slice(number: int, *, series: int = 1) -> bytes:
         (0x28, 0x02): 1, (0x28, 0x10): EDGE, (0x28, 0x11): EDGE, (0x28, 0x100): 16,
         (0x28, 0x101): 16, (0x28, 0x102): 15, (0x28, 0x103): 0,
     }  # fmt: skip
-    place = (-96.0, -92.0, -96 + SPACING_MM * number)
+    place = (-92.0, -92.0, -96 + SPACING_MM * number)  # x to the left, y to the back
     elements = {
         (0x08, 0x08): ("CS", "ORIGINAL\\PRIMARY\\M\\ND"),
         (0x08, 0x16): ("UI", "1.2.840.10008.5.1.4.1.1.4"),

@@ -56,7 +56,7 @@ def make_head(
     degrees: tuple[float, float, float] = (8.0, -5.0, 10.0),
     shift_mm: tuple[float, float, float] = (12.0, -9.0, 7.0),
     scale: float = 0.93,
-    bias: float = 0.3,
+    bias: float = 0.6,
     spacing_mm: float = 2.0,
 ) -> Head:
     """The head turned, moved, made smaller or larger, shaded, with noise, in a box of 256 mm.

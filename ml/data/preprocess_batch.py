@@ -14,7 +14,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ml.data.preprocessing import VERSION, ScanError, preprocess, scan_name, sha256_of
+from ml.data.registration import use_threads
 from ml.data.scan_file import ENDINGS, ScanFileError, check_scan_name
 
 SCAN_S = 600
@@ -163,12 +166,9 @@ def _done_before(job: _Job) -> Outcome | None:
 
 def _work(there: Connection, job: _Job) -> None:
     """Run in the child: limits first, then the scan."""
-    import SimpleITK as sitk  # noqa: N813 - its documentation's name
-    import torch
-
     resource.setrlimit(resource.RLIMIT_AS, (SCAN_BYTES, SCAN_BYTES))
     torch.set_num_threads(job.threads)
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(job.threads)
+    use_threads(job.threads)
     try:
         check_scan_name(job.source.name)
         preprocess(job.source, job.out, spacing_mm=job.spacing_mm)

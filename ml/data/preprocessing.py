@@ -18,7 +18,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float, Float32
 from numpy import ndarray
 
 from ml.data.brain_extraction import BrainExtractionError, brain_of
@@ -38,7 +38,6 @@ from ml.data.structures import STRUCTURES, structure_volumes_ml
 
 VERSION = 1
 """Of the steps below; it stands in qc.json, and a scan done by another version is done again."""
-Volume = Float32[ndarray, "x y z"]
 
 
 class ScanError(ValueError):
@@ -90,6 +89,27 @@ class Preprocessed:
     duration_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """A scan laid over the template, before it is judged.
+
+    Attributes:
+        registered: brain on the MNI152 grid in the template's intensities; air is 0.
+        grid: that grid.
+        mask: the brain in the scan's voxels, axes left to right, back to front, bottom to top.
+        affine: index of such a voxel to the scanner's coordinates in mm.
+        head_scale: millilitres on the grid divided by this are the person's own.
+        quality: how well the brain lies.
+    """
+
+    registered: Float32[ndarray, "x y z"]
+    grid: Grid
+    mask: Bool[ndarray, "i j k"]
+    affine: Float[ndarray, "4 4"]
+    head_scale: float
+    quality: Quality
+
+
 def preprocess(source: Path, out: Path, *, spacing_mm: int = 2) -> Preprocessed:
     """Read one scan, find its brain, lay it over MNI152 and judge the result.
 
@@ -108,52 +128,79 @@ def preprocess(source: Path, out: Path, *, spacing_mm: int = 2) -> Preprocessed:
         QualityError: the brain does not lie well enough on the template.
     """
     began = time.monotonic()
-    name, on = scan_name(source), grid(float(spacing_mm))
-    digest = sha256_of(source)
+    name, digest = scan_name(source), sha256_of(source)
     try:
         scan = read_scan(source)
-        brain, mask, affine = _stripped(scan)
+        laid = lay_over_template(scan, grid(float(spacing_mm)))
     except (ScanFileError, BrainExtractionError) as error:
         raise ScanError(str(error)) from error
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    return keep(laid, scan, out, name, source_sha256=digest, began=began)
+
+
+def lay_over_template(scan: RawScan, on: Grid) -> Laid:
+    """Bias field, brain, affine, z-score; nothing is judged or written yet.
+
+    Raises:
+        BrainExtractionError: no brain was found.
+    """
+    image: Any = nib.Nifti1Image(scan.voxels, scan.affine)  # type: ignore[no-untyped-call]
+    upright: Any = nib.as_closest_canonical(image)  # type: ignore[no-untyped-call]
+    voxels = np.ascontiguousarray(upright.dataobj, dtype=np.float32)
+    affine = np.asarray(upright.affine, dtype=np.float64)
+    mask = brain_of(voxels)
+    corrected = correct_bias(voxels, mask, np.linalg.norm(affine[:3, :3], axis=0))
+    brain = np.where(mask, np.maximum(corrected, 0), np.float32(0))
     registration = register(brain, affine)
     inside = resample(mask.astype(np.float32), registration, on) >= 0.5
-    registered = _on_template(resample(brain, registration, on), inside, on)
+    scaled = to_template_intensities(normalise(resample(brain, registration, on), inside), on)
+    registered = np.where(inside, scaled, np.float32(0))
     brain_ml = float(mask.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000)
     quality = measure_quality(registered, inside, on, brain_ml=brain_ml)
+    return Laid(registered, on, mask, affine, registration.head_scale, quality)
 
+
+def keep(
+    laid: Laid, scan: RawScan, out: Path, name: str, *, source_sha256: str, began: float
+) -> Preprocessed:
+    """Write what quality control takes; of what it refuses, a picture and the figures.
+
+    Raises:
+        QualityError: the brain does not lie well enough on the template.
+    """
     out.mkdir(parents=True, exist_ok=True)
+    on, quality = laid.grid, laid.quality
+    volumes_ml = {} if quality.problems else _own_volumes_ml(laid)
+    duration_s = round(time.monotonic() - began, 2)
     report: dict[str, Any] = {
         "version": VERSION,
         "passed": not quality.problems,
         "problems": list(quality.problems),
         "quality": asdict(quality),
-        "spacing_mm": spacing_mm,
-        "head_scale": registration.head_scale,
+        "spacing_mm": on.spacing_mm,
+        "head_scale": laid.head_scale,
+        "volumes_ml": {each: round(ml, 3) for each, ml in volumes_ml.items()},
         "scan": {
             "kind": scan.header.kind,
             "voxels": list(scan.header.shape),
-            "spacing_mm": [round(float(edge), 4) for edge in spacing],
+            "spacing_mm": [round(float(edge), 4) for edge in scan.header.spacing_mm],
         },
-        "source_sha256": digest,
-        "duration_s": round(time.monotonic() - began, 2),
+        "source_sha256": source_sha256,
+        "duration_s": duration_s,
     }
     path = out / f"{name}_qc.json"
     if quality.problems:
         picture = out / f"{name}_qc.png"
-        draw(picture, registered, on)
+        draw(picture, laid.registered, on)
         _write_json(path, report)
         raise QualityError(quality, picture)
-    volumes_ml = _own_volumes_ml(registered, on, registration.head_scale)
-    report["volumes_ml"] = {each: round(ml, 3) for each, ml in volumes_ml.items()}
-    volume = out / f"{name}_mni152_{spacing_mm}mm.nii.gz"
-    write_volume(volume, registered, on, synthetic=False, description="")
+    volume = out / f"{name}_mni152_{on.spacing_mm:g}mm.nii.gz"
+    write_volume(volume, laid.registered, on, synthetic=False, description="")
     own = out / f"{name}_mask.nii.gz"
-    _write_mask(own, mask, affine, scan)
+    _write_mask(own, laid, scan)
     _write_json(path, report)  # last: whoever finds it finds the rest
     return Preprocessed(
-        volume, own, path, quality, on.spacing_mm, registration.head_scale, volumes_ml, digest,
-        report["duration_s"],
+        volume, own, path, quality, on.spacing_mm, laid.head_scale, volumes_ml, source_sha256,
+        duration_s,
     )  # fmt: skip
 
 
@@ -170,39 +217,23 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _stripped(scan: RawScan) -> tuple[Volume, Bool[ndarray, "x y z"], ndarray]:
-    """Bias-corrected brain, its mask, and the affine, with axes left-right, back-front, up."""
-    image: Any = nib.Nifti1Image(scan.voxels, scan.affine)  # type: ignore[no-untyped-call]
-    upright: Any = nib.as_closest_canonical(image)  # type: ignore[no-untyped-call]
-    voxels = np.ascontiguousarray(upright.dataobj, dtype=np.float32)
-    affine = np.asarray(upright.affine, dtype=np.float64)
-    mask = brain_of(voxels)
-    corrected = correct_bias(voxels, mask, np.linalg.norm(affine[:3, :3], axis=0))
-    return np.where(mask, np.maximum(corrected, 0), np.float32(0)), mask, affine
-
-
-def _on_template(brain: Volume, inside: Bool[ndarray, "x y z"], on: Grid) -> Volume:
-    """z-score inside the scan's brain, in the template's intensities; air is 0."""
-    scaled = to_template_intensities(normalise(brain, inside), on)
-    return np.where(inside, scaled, np.float32(0))
-
-
-def _own_volumes_ml(registered: Volume, on: Grid, head_scale: float) -> dict[str, float]:
+def _own_volumes_ml(laid: Laid) -> dict[str, float]:
     """Volumes of structures in the person's own head, not the template's."""
-    normalised = torch.from_numpy(normalise(registered, brain_mask(on)))[None]
-    found = structure_volumes_ml(normalised, on)[0] / head_scale
+    normalised = torch.from_numpy(normalise(laid.registered, brain_mask(laid.grid)))[None]
+    found = structure_volumes_ml(normalised, laid.grid)[0] / laid.head_scale
     return dict(zip(STRUCTURES, found.tolist(), strict=True))
 
 
-def _write_mask(path: Path, mask: Bool[ndarray, "x y z"], affine: ndarray, scan: RawScan) -> None:
+def _write_mask(path: Path, laid: Laid, scan: RawScan) -> None:
     """Write the mask in the scan's own order of axes, so that it lies over the file as it came."""
-    upright: Any = nib.Nifti1Image(mask.astype(np.uint8), affine)  # type: ignore[no-untyped-call]
+    voxels = laid.mask.astype(np.uint8)
+    upright: Any = nib.Nifti1Image(voxels, laid.affine)  # type: ignore[no-untyped-call]
     axes: Any = nib.orientations
-    back = axes.ornt_transform(axes.io_orientation(affine), axes.io_orientation(scan.affine))
-    own: Any = upright.as_reoriented(back)
-    clean: Any = nib.Nifti1Image(np.asarray(own.dataobj), scan.affine)  # type: ignore[no-untyped-call]
-    clean.header.set_xyzt_units("mm")
-    nib.save(clean, path)
+    back = axes.ornt_transform(axes.io_orientation(laid.affine), axes.io_orientation(scan.affine))
+    turned = np.asarray(upright.as_reoriented(back).dataobj)
+    own: Any = nib.Nifti1Image(turned, scan.affine)  # type: ignore[no-untyped-call]
+    own.header.set_xyzt_units("mm")
+    nib.save(own, path)
 
 
 def _write_json(path: Path, report: dict[str, Any]) -> None:

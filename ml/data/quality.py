@@ -11,8 +11,10 @@ from scipy import ndimage
 
 from ml.data.mri import Grid, brain_mask, template
 
-LEAST_CORRELATION = 0.45
-LEAST_OVERLAP = 0.88
+# On 308 scans of OASIS-1 that others registered, the 24 whose registration they call failed reach
+# .487 at most, the 284 others .500 (and .872 of overlap) at least.
+LEAST_CORRELATION = 0.49
+LEAST_OVERLAP = 0.86
 BRAIN_ML = (800.0, 2200.0)
 """Intracranial volumes of adults lie between these, with room on both sides."""
 PICTURE_PIXELS = 3

@@ -5,16 +5,21 @@ with their spacing and nothing else; the affines of the files are ours to multip
 or sheared scan is no special case.
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813 - its documentation's name
 from jaxtyping import Bool, Float, Float32
 from numpy import ndarray
 from scipy import ndimage
 
 from ml.data.mri import ORIGIN_MM, Grid, brain_mask, grid, template
+
+with warnings.catch_warnings():
+    # The types that SWIG makes warn on import; where warnings are errors the interpreter crashes.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import SimpleITK as sitk  # noqa: N813 - its documentation's name
 
 N4_SHRINK_MM = 4.0
 N4_ITERATIONS = (40, 40, 30)
@@ -25,7 +30,8 @@ SHRINK, SMOOTH_MM, SAMPLED = (4, 2, 1), (4.0, 2.0, 0.0), (1.0, 0.3, 0.1)
 """From 8 mm to 2 mm; the share of voxels that is looked at."""
 STEPS = 100
 BINS = 40
-Volume = Float32[ndarray, "x y z"]
+Volume = Float32[ndarray, "x y z"]  # on an MNI152 grid
+Scan = Float32[ndarray, "i j k"]  # in the scan's own voxels
 Affine = Float[ndarray, "4 4"]
 
 
@@ -43,7 +49,12 @@ class Registration:
     head_scale: float
 
 
-def correct_bias(voxels: Volume, mask: Bool[ndarray, "x y z"], spacing_mm: ndarray) -> Volume:
+def use_threads(count: int) -> None:
+    """How many threads SimpleITK may use in this process."""
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(count)
+
+
+def correct_bias(voxels: Scan, mask: Bool[ndarray, "i j k"], spacing_mm: ndarray) -> Scan:
     """Divide by the smooth field that N4 finds inside the brain, at a quarter of the resolution.
 
     Paper: section 3; Tustison et al. 2010.
@@ -61,7 +72,7 @@ def correct_bias(voxels: Volume, mask: Bool[ndarray, "x y z"], spacing_mm: ndarr
     return np.asarray(voxels / np.exp(field), dtype=np.float32)
 
 
-def register(brain: Volume, affine: Affine) -> Registration:
+def register(brain: Scan, affine: Affine) -> Registration:
     """Find the affine that lays a brain over the MNI152 template, by mutual information.
 
     It starts where the header puts the axes, with centres of mass and sizes made equal.
@@ -104,7 +115,7 @@ def register(brain: Volume, affine: Affine) -> Registration:
 
 
 def _start(
-    fixed: Volume, fixed_grid: Grid, brain: Volume, affine: Affine, spacing: ndarray
+    fixed: Volume, fixed_grid: Grid, brain: Scan, affine: Affine, spacing: ndarray
 ) -> sitk.AffineTransform:
     """Turn as the header says, scale by the cube root of the volumes, lay centre over centre."""
     inside = brain > 0
@@ -120,7 +131,7 @@ def _start(
     return start
 
 
-def resample(voxels: Volume, registration: Registration, target: Grid) -> Volume:
+def resample(voxels: Scan, registration: Registration, target: Grid) -> Volume:
     """Sample a scan at the centres of a grid's voxels, after smoothing away what it cannot hold."""
     to_index = registration.to_scan @ target.affine
     step = np.linalg.norm(to_index[:3, :3], axis=0).mean()  # scan voxels per grid voxel
