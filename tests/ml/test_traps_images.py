@@ -16,12 +16,15 @@ from ml.config import PROFILES, PropagateConfig, SkipBankConfig
 from ml.data.mri import brain_mask, grid, intensity_range, normalise
 from ml.data.phantom import PhantomConfig, phantom_scan, sample_person
 from ml.data.phantom_anatomy import anatomy
+from ml.data.regions import regional_volumes_ml
 from ml.diagnosis import Calibration
+from ml.evaluation.heads import neighbour_figures
 from ml.evaluation.swap import carried_by, swap_test
 from ml.graph_encoder import ConceptGraph, GraphEncoder
 from ml.losses import ssim
-from ml.mirage import Member, Mirage
+from ml.mirage import Member, Mirage, PseudoMRIDecoder
 from ml.patient_graph import FindingScaler
+from ml.pseudo_mri_reader import PseudoMRIReader
 from ml.skip_bank import SkipBank
 from ml.training.distill import distill
 from ml.training.learn import learn_surrogate
@@ -30,6 +33,7 @@ from ml.training.pretrain_unet import encode_with_skips, pretrain_unet
 from ml.training.propagate import propagate
 from ml.training.stage_watch import StageWatch
 from ml.training.teacher import fit_teacher
+from ml.training.train_reader import train_classifier
 from ml.unet import UNet3D
 from tests.ml.graph_case import knowledge, model_concepts, records
 
@@ -220,6 +224,57 @@ def test_the_disease_is_in_z_and_not_in_the_skips_and_the_reverse_in_the_papers_
     assert abs(own.skips) < own.z
     control = carried(papers, lambda _, own: own)
     assert control.skips > 2 * control.z
+
+
+@pytest.fixture(scope="module")
+def reader(scans):
+    """CNNs on real scans, one for each half of the training people."""
+    volumes, states = scans[0][:TRAINING], scans[1][:TRAINING].float()
+    regions = regional_volumes_ml(volumes, COARSE)
+    config = replace(TINY.classifier, epochs=60, batch_size=8)
+    made = PseudoMRIReader(config, 8.0, members=2, columns=1, regions=regions.shape[1])
+    for part in (0, 1):
+        rows = slice(part, None, 2)
+        made.members[part] = train_classifier(
+            volumes[rows].half(),
+            volumes[rows].half(),
+            states[rows],
+            regions[rows],
+            config,
+            8.0,
+            seed=part,
+        )
+    return made.eval()
+
+
+def exchanged(scans, reader, ours, unet, seed=0):
+    """The controls of trap 7 on held-out people: donors and z are ours, the decoder is unet's."""
+    held_out, states = scans[0][TRAINING:], scans[1][TRAINING:]
+    z, _ = encode_with_skips(ours, held_out)
+    donor_z, _ = encode_with_skips(ours, scans[0][:12])
+    _, skips = encode_with_skips(unet, scans[0][:12])
+    bank = SkipBank.build(donor_z, skips, [f"p{row}" for row in range(12)], TINY.skip_bank)
+    drawer = PseudoMRIDecoder(unet.decoder, bank)
+    return neighbour_figures(drawer, reader, z, states.numpy(), scans[1][:12].float(), seed=seed)
+
+
+def test_a_cnn_reads_the_disease_from_z_and_in_the_papers_recipe_from_the_neighbours(
+    scans, reader, ours, papers
+):
+    """Trap 7, all controls: mean skips, shuffled z, random donors, donors of one diagnosis."""
+    held_out, states = scans[0][TRAINING:], scans[1][TRAINING:]
+    assert roc_auc_score(states, reader.cnn_logit(held_out)) > 0.85
+    found = [exchanged(scans, reader, ours, ours, seed) for seed in range(5)]
+    for same_z in ("true", "mean_skips", "random_donors", "cn_donors", "ad_donors"):
+        assert found[0][same_z]["value"] > 0.8, same_z
+    shuffled = np.mean([each["shuffled_z"]["value"] for each in found])
+    assert abs(shuffled - 0.5) < 0.15
+    assert abs(found[0]["ad_donors_shift_over_ad_cn_difference"]) < 0.25
+
+    control = exchanged(scans, reader, ours, papers)
+    assert control["shuffled_z"]["value"] == pytest.approx(control["true"]["value"], abs=0.1)
+    assert control["ad_donors_shift_over_ad_cn_difference"] > 1.0
+    assert found[0]["donors_vote"] == control["donors_vote"]
 
 
 # Trap 9: similarity that the background flatters
