@@ -46,7 +46,7 @@
     async compare() {
       this.comparing = !this.comparing;
       this.find("[data-do=v]").setAttribute("aria-pressed", String(this.comparing));
-      for (const name of ["left", "mean"]) this.figure(name).hidden = !this.comparing || !this.ports[name].isOpen;
+      for (const name of this.besides()) this.figure(name).hidden = !this.comparing;
       this.stage.dataset.compared = "false";
       await this.fillOthers();
       this.read(this.view.mm);

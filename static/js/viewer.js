@@ -10,6 +10,7 @@
 
 (() => {
   const { START, signed } = window.ViewerTools;
+  const MEAN = { head: ["Model’s mean", "drawn for the mean latent"], mark: "the model’s mean, nobody’s brain" };
   const KEYS = {
     a: ["show", "axial"], c: ["show", "coronal"], s: ["show", "sagittal"], 3: ["show", "render"], f: ["show", "all"],
     v: ["compare"], l: ["nextReference"], d: ["difference"], m: ["nextColours"], o: ["opacity", 10], i: ["opacity", -10],
@@ -120,6 +121,7 @@
       }
       this.stage.hidden = false;
       this.head("main", this.isSynthetic ? ["Pseudo-MRI", "decoded from the record"] : [this.section.dataset.newestScanName, this.section.dataset.newestScanWords], this.isSynthetic);
+      for (const name of this.besides()) this.figure(name).hidden = !this.comparing; // room for them, so that nothing moves
       const file = await this.fetch(url, this.isSynthetic);
       await this.fill("main", file, this.isSynthetic ? "pseudo-MRI, decoded from a health record" : "");
       this.range();
@@ -137,11 +139,17 @@
       await this.ports[name].show(file, marked);
     }
 
+    /** Which ports have something to show beside the main one. */
+    besides() {
+      const has = { left: this.left?.value, mean: this.isSynthetic && this.section.dataset.mean };
+      return Object.keys(has).filter((name) => has[name]);
+    }
+
     /** The ports beside it, each drawn where the first one looks. */
     async fillOthers() {
-      if (this.comparing) {
-        if (this.left?.value) await this.fillLeft();
-        if (this.section.dataset.mean && this.isSynthetic) await this.fillBeside("mean", ["Model’s mean", "drawn for the mean latent"], this.section.dataset.mean, "the model’s mean, nobody’s brain");
+      for (const name of this.comparing ? this.besides() : []) {
+        if (name === "left") await this.fillLeft();
+        else await this.fillBeside(name, MEAN.head, this.section.dataset.mean, MEAN.mark);
       }
       this.arrange();
       this.stage.dataset.compared = String(this.comparing);

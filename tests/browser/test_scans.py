@@ -28,10 +28,12 @@ def choose(page, name, content):
 def test_a_scan_is_refused_in_place_and_another_one_is_taken(page_of_patient):
     page = page_of_patient
     page.get_by_role("button", name="Add the scan").click()
-    expect(page.get_by_role("alert")).to_contain_text("No file was chosen")
+    expect(page.locator(".scan-form .error-text")).to_contain_text("No file was chosen")
 
     choose(page, "MEIER_ANNA.nii", b"\x89PNG\r\n\x1a\n" + bytes(2000))
-    expect(page.get_by_role("alert")).to_contain_text("The file is a PNG picture, not a scan")
+    expect(page.locator(".scan-form .error-text")).to_contain_text(
+        "The file is a PNG picture, not a scan"
+    )
     expect(page.get_by_label("Choose a T1 scan")).to_be_focused()
     assert not Scan.objects.exists()
 
@@ -55,5 +57,5 @@ def test_a_file_that_is_too_large_is_not_even_sent(page_of_patient):
 
     choose(page, "x.nii", bytes(1_500_000))
 
-    expect(page.get_by_role("alert")).to_contain_text("at most 1 MB are taken")
+    expect(page.locator(".scan-form .error-text")).to_contain_text("at most 1 MB are taken")
     assert "POST" not in sent
