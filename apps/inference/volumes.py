@@ -11,7 +11,7 @@ from ml.norms import Norms, NormsError
 STRUCTURES = {
     "hippocampus": "Hippocampus, both",
     "amygdala": "Amygdala, both",
-    "lateral_ventricles": "Lateral ventricles",
+    "lateral ventricles": "Lateral ventricles",
     "cortex": "Cortex",
     "brain": "Brain",
 }
