@@ -19,6 +19,7 @@ from ml.evaluation.commands import (
     CompareCodes,
     CompareHeads,
     CompareLabels,
+    Faithfulness,
     ImportCohort,
     Oasis,
     Robustness,
@@ -293,6 +294,7 @@ Command = (
     | Annotated[CompareLabels, tyro.conf.subcommand("compare-labels")]
     | Annotated[CompareHeads, tyro.conf.subcommand("compare-heads")]
     | Annotated[Robustness, tyro.conf.subcommand("robustness")]
+    | Annotated[Faithfulness, tyro.conf.subcommand("faithfulness")]
     | Annotated[Ceilings, tyro.conf.subcommand("ceilings")]
     | Annotated[ImportCohort, tyro.conf.subcommand("import-cohort")]
     | Annotated[Oasis, tyro.conf.subcommand("oasis")]

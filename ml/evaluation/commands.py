@@ -114,6 +114,29 @@ class Robustness:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Faithfulness:
+    """Whether a bundle's explanations are of the bundle: the deletion test, and a model of noise.
+
+    Attributes:
+        bundle: folder of the bundle.
+        out: JSON file for the results.
+        seed: of 200 imagined people and of the noise.
+    """
+
+    bundle: Path
+    out: Path
+    seed: int = 1
+
+    def run(self) -> None:
+        """Write the figures and print them."""
+        from ml.evaluation.faithfulness import faithfulness, readable
+
+        results = faithfulness(self.bundle, seed=self.seed)
+        _write(self.out, results)
+        print(readable(results))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ceilings:
     """How much of the diagnosis a dense record holds, by model and number of training people.
 

@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from ml.bundle import load_mirage
 from ml.concepts import dictionary
 from ml.disease_paths import DISEASE, disease_paths
+from ml.evaluation.faithfulness import randomised, rank_correlation
 from ml.explanation import deletion_test, explain, plausible_values
 from ml.patient_graph import Findings
 from ml.predictor import Predictor
@@ -199,3 +201,13 @@ def test_ranges_of_the_card_are_percentiles_of_enough_people_and_of_no_yes_or_no
         person.values["weight_kg"] = 70.0
 
     assert input_ranges(concepts, people) == {"age": [52.0, 88.0]}
+
+
+def test_a_model_of_noise_explains_otherwise(predictor, bundle_folder, record, explanation):
+    noise = randomised(load_mirage(bundle_folder, predictor.card), seed=3)
+
+    other = explain(noise, record, {})
+
+    assert rank_correlation(explanation, explanation) == pytest.approx(1.0)
+    assert abs(rank_correlation(explanation, other)) < 0.5
+    assert other.probability != pytest.approx(explanation.probability, abs=1e-4)
