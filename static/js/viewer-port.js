@@ -66,13 +66,18 @@
      * Draw a volume in place of what was drawn.
      * @param {ArrayBuffer} file NIfTI-1
      * @param {string} marked words of the SYNTHETIC mark; empty for what a scanner acquired
+     * @param {Function} isWanted asked when all is ready, whether it still is to be drawn
+     * @returns {boolean} whether it was
      */
-    async show(file, marked) {
-      if (!this.nv) await this.open();
+    async show(file, marked, isWanted) {
+      this.opening ??= this.open();
+      await this.opening;
       const volume = await image(file, { colormap: "gray" });
+      if (!isWanted()) return false;
       while (this.nv.volumes.length) this.nv.removeVolume(this.nv.volumes.at(-1));
       this.mark = marked ? new window.SyntheticMark(this.nv.gl, marked) : null;
       this.nv.addVolume(volume);
+      return true;
     }
 
     /** Lay a difference over the volume, transparent where it is near 0. */

@@ -133,10 +133,9 @@
       await this.fillOthers();
     }
 
-    async fill(name, file, marked) {
+    async fill(name, file, marked, isWanted = () => true) {
       this.linked.delete(this.ports[name]); // a new volume is drawn at its own middle first
-      this.volumes[name] = new window.MirageVolume(file);
-      await this.ports[name].show(file, marked);
+      if (await this.ports[name].show(file, marked, isWanted)) this.volumes[name] = new window.MirageVolume(file);
     }
 
     /** Which ports have something to show beside the main one. */
@@ -157,22 +156,29 @@
 
     async fillLeft() {
       const option = this.left.selectedOptions[0];
-      await this.fillBeside("left", [option.textContent, option.dataset.words], option.value, "");
+      if (this.comparing) {
+        await this.fillBeside("left", [option.textContent, option.dataset.words], option.value, "");
+      } else { // nothing is drawn where nothing is seen, but the difference needs its numbers
+        this.volumes.left = new window.MirageVolume(await this.fetch(option.value));
+        this.ports.left.wanted = null;
+      }
       if (Number(this.find("[data-opacity]").value)) await this.drawDifference(true);
     }
 
     /** Fill a port beside the main one. If it cannot be filled it says so, and the others work on. */
     async fillBeside(name, words, url, marked) {
-      if (this.ports[name].url === url) return;
+      const port = this.ports[name];
+      if (port.wanted === url) return;
+      port.wanted = url; // whoever chooses quickly wants the last choice alone
       this.head(name, words, Boolean(marked));
       this.figure(name).hidden = !this.comparing; // NiiVue asks the canvas for its size
       const why = this.figure(name).querySelector("[data-port-why]");
       why.textContent = "";
       try {
-        await this.fill(name, await this.fetch(url), marked);
-        this.ports[name].url = url;
-        this.join(name);
+        await this.fill(name, await this.fetch(url), marked, () => port.wanted === url);
+        if (port.wanted === url) this.join(name);
       } catch (error) {
+        port.wanted = null;
         why.textContent = error.message;
       }
     }

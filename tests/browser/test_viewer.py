@@ -244,6 +244,7 @@ def test_ten_volumes_one_after_another_and_a_page_left_leak_no_context(compared)
         expect(compared.locator("[data-port=left] [data-port-name]")).to_have_text(
             ["Template", "Scan 1"][n % 2]
         )
+    expect(compared.locator("[data-value]")).to_have_text(re.compile("^Scan 1 0.50, "))
     drawn(compared)
     assert picture(compared, "left").convert("L").getextrema()[1] > 150
     assert compared.evaluate("window.living()") == 3
