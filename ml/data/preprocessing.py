@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32
 from numpy import ndarray
+from scipy import ndimage
 
 from ml.data.brain_extraction import BrainExtractionError, brain_of
 from ml.data.mri import (
@@ -38,6 +39,9 @@ from ml.data.structures import STRUCTURES, structure_volumes_ml
 
 VERSION = 1
 """Of the steps below; it stands in qc.json, and a scan done by another version is done again."""
+
+MARGIN = 8
+"""Voxels around the brain that go along."""
 
 
 class ScanError(ValueError):
@@ -148,15 +152,27 @@ def lay_over_template(scan: RawScan, on: Grid) -> Laid:
     voxels = np.ascontiguousarray(upright.dataobj, dtype=np.float32)
     affine = np.asarray(upright.affine, dtype=np.float64)
     mask = brain_of(voxels)
-    corrected = correct_bias(voxels, mask, np.linalg.norm(affine[:3, :3], axis=0))
-    brain = np.where(mask, np.maximum(corrected, 0), np.float32(0))
-    registration = register(brain, affine)
-    inside = resample(mask.astype(np.float32), registration, on) >= 0.5
+    box = _around(mask)
+    here, part = affine.copy(), mask[box]
+    here[:3, 3] = (affine @ [*(side.start for side in box), 1.0])[:3]
+    corrected = correct_bias(voxels[box], part, np.linalg.norm(affine[:3, :3], axis=0))
+    brain = np.where(part, np.maximum(corrected, 0), np.float32(0))
+    registration = register(brain, here)
+    inside = resample(part.astype(np.float32), registration, on) >= 0.5
     scaled = to_template_intensities(normalise(resample(brain, registration, on), inside), on)
     registered = np.where(inside, scaled, np.float32(0))
     brain_ml = float(mask.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000)
     quality = measure_quality(registered, inside, on, brain_ml=brain_ml)
     return Laid(registered, on, mask, affine, registration.head_scale, quality)
+
+
+def _around(mask: Bool[ndarray, "i j k"]) -> tuple[slice, ...]:
+    """The box of the brain and a margin: a fifth of the voxels of a head, and of the time."""
+    (found,) = ndimage.find_objects(mask.astype(np.int8))
+    return tuple(
+        slice(max(0, side.start - MARGIN), min(edge, side.stop + MARGIN))
+        for side, edge in zip(found, mask.shape, strict=True)
+    )
 
 
 def keep(
