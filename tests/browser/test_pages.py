@@ -135,8 +135,12 @@ def test_a_decoding_is_watched_until_its_picture_is_drawn(page, world, sign_in):
     )
     sign_in(world.users["owner"])
     page.goto(world.patient.get_absolute_url())
-    expect(page.get_by_text("Waiting for a worker")).to_be_visible()
+    expect(page.locator("#decode")).to_contain_text("Waiting for a worker")
+    drawn_first = page.locator("[data-port=main] [data-port-name]")
+    expect(drawn_first).to_have_text("Scan 1")
 
     PseudoMRI.objects.update(state=JobState.SUCCEEDED, finished_at=timezone.now(), **done)
 
+    expect(drawn_first).to_have_text("Pseudo-MRI")
+    expect(page.locator("#decode")).to_be_hidden()
     expect(page.locator("[data-stage]")).to_have_attribute("data-ready", "true")
