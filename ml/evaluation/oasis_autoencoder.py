@@ -18,9 +18,11 @@ from sklearn.linear_model import RidgeCV
 from torch import Tensor
 
 from ml.config import PROFILES, Profile
-from ml.data.cohort import split_by_person
+from ml.data.cohort import Cohort, split_by_person
+from ml.data.mri import grid
 from ml.data.oasis import read_oasis
-from ml.data.regions import REGION_NAMES, ventricle_ml
+from ml.data.regions import REGION_NAMES, regional_volumes_ml, ventricle_ml
+from ml.data.structures import STRUCTURES, structure_volumes_ml
 from ml.evaluation.metrics import Estimate
 from ml.evaluation.oasis import Scanned
 from ml.evaluation.swap import reconstruction
@@ -35,11 +37,8 @@ Progress = Callable[[str, int, int], None]
 FRACTIONS = {"train": 0.75, "held_out": 0.25}
 YOUNG_TO_YEARS, OLD_FROM_YEARS = 40, 60
 DRAWS = 2_000
-VOLUMES = {
-    "lateral ventricles": ("left_ventricle_csf", "right_ventricle_csf"),
-    "CSF beside the hippocampi": ("left_temporal_horn_csf", "right_temporal_horn_csf"),
-    "all tissue": ("tissue",),
-}
+AT_ONCE = 16
+HORNS = ("left_temporal_horn_csf", "right_temporal_horn_csf")
 
 
 def autoencoder_on_oasis(
@@ -66,7 +65,8 @@ def autoencoder_on_oasis(
     """
     report = progress or _silent
     settings = PROFILES[profile] if isinstance(profile, str) else profile
-    people = Scanned.read(read_oasis(folder).cohort, settings.spacing_mm, report)
+    cohort = read_oasis(folder).cohort
+    people = Scanned.read(cohort, settings.spacing_mm, report)
     rows = _split(people, seed)
     watch = StageWatch()
     unet, pretrained = pretrain_unet(
@@ -91,7 +91,7 @@ def autoencoder_on_oasis(
         "losses": pretrained.losses,
         "components_share": pretrained.components_share,
         "ssim": asdict(similar),
-        "volumes_from_z": _volumes_from_z(unet, people, rows),
+        "volumes_from_z": _volumes_from_z(unet, people, _own_volumes(cohort), rows),
         "swap": _swaps(unet, bank, people, rows["held_out"], seed),
     }
     watch.lap("measuring")
@@ -110,15 +110,30 @@ def _split(people: Scanned, seed: int) -> dict[str, Tensor]:
     }
 
 
+def _own_volumes(cohort: Cohort) -> dict[str, Float[ndarray, " scans"]]:
+    """Volumes of each scan in ml, read on the finest grid there is of it."""
+    ids = cohort.ids_with_scan()
+    here = cohort.scan_grid or grid(2.0)
+    found = []
+    for start in range(0, len(ids), AT_ONCE):
+        scans = torch.from_numpy(cohort.normalised_volumes(ids[start : start + AT_ONCE], here))
+        horns = regional_volumes_ml(scans, here)[:, [REGION_NAMES.index(each) for each in HORNS]]
+        found.append(torch.cat([structure_volumes_ml(scans, here), horns.sum(1, True)], dim=1))
+    names = (*STRUCTURES, "CSF beside the hippocampi")
+    table = torch.cat(found).double().numpy()
+    return {name: table[:, column] for column, name in enumerate(names)}
+
+
 def _volumes_from_z(
-    unet: UNet3D, people: Scanned, rows: Mapping[str, Tensor]
+    unet: UNet3D,
+    people: Scanned,
+    own_ml: Mapping[str, Float[ndarray, " scans"]],
+    rows: Mapping[str, Tensor],
 ) -> dict[str, dict[str, float]]:
     """Correlation of volumes read from z by ridge regression with those read off the scan."""
     z = {name: encode(unet, people.volumes[each]).double().numpy() for name, each in rows.items()}
     found = {}
-    for name, regions in VOLUMES.items():
-        columns = [REGION_NAMES.index(region) for region in regions]
-        volume = people.regions_ml[:, columns].sum(1).double().numpy()
+    for name, volume in own_ml.items():
         model = RidgeCV(RIDGES).fit(z["train"], volume[rows["train"]])
         read, own = model.predict(z["held_out"]), volume[rows["held_out"]]
         found[name] = asdict(correlation(read, own)) | {

@@ -56,6 +56,36 @@ class TrainingPeople:
         scanned = self.scanned
         return self if bool(scanned.all()) else self.rows(scanned.nonzero().squeeze(1))
 
+    @classmethod
+    def of(
+        cls,
+        persons: tuple[str, ...],
+        findings: Findings,
+        scanned: Bool[Tensor, " patients"],
+        volumes: Float16[Tensor, "scans x y z"],
+        latent: Float[Tensor, "scans width"],
+        regions_ml: Float[Tensor, "scans regions"],
+        label: Float[Tensor, " patients"],
+        fold: Int[Tensor, " patients"],
+    ) -> "TrainingPeople":
+        """People of whom some have a scan.
+
+        Args:
+            scanned: who has one; `volumes`, `latent` and `regions_ml` are theirs, in this order.
+
+        Raises:
+            NothingToLearnError: somebody has neither a scan nor a label.
+        """
+        return cls(
+            persons,
+            findings,
+            _placed(volumes, scanned, 0.0),
+            _placed(latent, scanned, torch.nan),
+            _placed(regions_ml, scanned, torch.nan),
+            label,
+            fold,
+        )
+
     def rows(self, index: Int[Tensor, " some"]) -> "TrainingPeople":
         """Some of the people; their scans are shared, not copied, until they are read."""
         return TrainingPeople(
@@ -67,6 +97,15 @@ class TrainingPeople:
             self.label[index],
             self.fold[index],
         )
+
+
+def _placed(values: Tensor, scanned: Bool[Tensor, " patients"], elsewhere: float) -> Tensor:
+    """Rows of the scanned people among those of everybody."""
+    if bool(scanned.all()):
+        return values
+    whole = values.new_full((len(scanned), *values.shape[1:]), elsewhere)
+    whole[scanned] = values
+    return whole
 
 
 def soft_target(

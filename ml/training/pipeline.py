@@ -184,22 +184,28 @@ def _norms(
     cohort: Cohort, parts: Parts, people: TrainingPeople, unet: UNet3D
 ) -> dict[str, Any] | None:
     """Regional volumes of the training people without AD, by age and sex."""
-    rows = (people.label == 0).nonzero().squeeze(1)
+    rows = ((people.label == 0) & people.scanned).nonzero().squeeze(1)
     ids = [parts.train[row] for row in rows.tolist()]
     norms = norms_of_scans(cohort, ids, people.volumes[rows], unet.grid)
     return norms.to_entries() if norms else None
 
 
 def split_people(cohort: Cohort, seed: int) -> Parts:
-    """Training people need a scan and a record; test people a record and a label."""
+    """Training people need a record, and a scan or a label; test people a record and a label."""
     parts = split_by_person(cohort.persons, seed=seed, fractions=FRACTIONS)
     scanned = set(cohort.ids_with_scan())
     labels = cohort.labels
-    train_ids = tuple(each for each in parts["train"] if each in scanned & set(cohort.records))
+    train_ids = tuple(
+        each
+        for each in parts["train"]
+        if each in cohort.records and (each in scanned or labels[each] is not None)
+    )
     test_ids = tuple(
         each for each in parts["test"] if each in cohort.records and labels[each] is not None
     )
-    counts = [sum(labels[each] == value for each in train_ids) for value in (0, 1)]
+    counts = [
+        sum(labels[each] == value for each in train_ids if each in scanned) for value in (0, 1)
+    ]
     if min(counts) < 5 or len(test_ids) < 4:
         raise CohortError(
             f"The training part has {counts[1]} scanned people with AD and {counts[0]} without, "
@@ -213,9 +219,11 @@ def _autoencoder(
     cohort: Cohort, parts: Parts, settings: Profile, seed: int, report: Progress
 ) -> tuple[UNet3D, TrainingPeople, FindingScaler, PretrainReport]:
     """Phase 1, and the training people with the latents that it gives."""
+    scans = set(cohort.ids_with_scan())
+    scanned = torch.tensor([each in scans for each in parts.train])
     volumes = torch.from_numpy(
         cohort.normalised_volumes(
-            parts.train,
+            [each for each in parts.train if each in scans],
             grid(settings.spacing_mm),
             lambda done, total: report("read scans", done, total),
         )
@@ -232,9 +240,10 @@ def _autoencoder(
     scaler = FindingScaler(model_concepts()).fit(records)
     persons = {each: cohort.persons[each] for each in parts.train}
     labels = cohort.labels
-    people = TrainingPeople(
+    people = TrainingPeople.of(
         tuple(persons.values()),
         scaler.encode(records),
+        scanned,
         volumes,
         encode(unet, volumes),
         regional_volumes_ml(volumes, unet.grid),
@@ -279,13 +288,15 @@ def _reference(cohort: Cohort, train_ids: tuple[str, ...]) -> Reference:
     by_id = {each.id: each for each in cohort.participants}
     people = [by_id[each] for each in train_ids]
     ages = [each.age_years for each in people if each.age_years is not None]
-    kind = "invented people (phantoms), no real patients" if cohort.truth else "people with a scan"
+    kind = "invented people (phantoms), no real patients" if cohort.truth else "people"
+    scans = len(set(train_ids) & set(cohort.ids_with_scan()))
+    scanned = "each" if scans == len(people) else f"{scans} of them"
     return Reference(
         n=len(people),
         n_ad=sum(each.label == 1 for each in people),
         age_low_years=float(min(ages, default=0.0)),
         age_high_years=float(max(ages, default=0.0)),
-        description=f"{len(people)} {kind}, each with a T1 MRI and a health record.",
+        description=f"{len(people)} {kind}, each with a health record, {scanned} with a T1 MRI.",
     )
 
 
