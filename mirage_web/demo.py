@@ -67,7 +67,10 @@ def deploy_shipped_bundle() -> str:
         return str(error)
     newest = Deployment.objects.first()
     if newest is None or (newest.reason == SHIPPED_REASON and newest.bundle != bundle):
-        registry.deploy(bundle=bundle, deployed_by=None, now=now, reason=SHIPPED_REASON)
+        try:
+            registry.deploy(bundle=bundle, deployed_by=None, now=now, reason=SHIPPED_REASON)
+        except registry.GateFailedError as error:
+            return str(error)
     return ""
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from django.conf import settings
 
 from apps.registry.models import CHAMPION, Bundle, Deployment
-from ml.card import BundleError, fingerprint, verify
+from ml.card import BundleError, fingerprint, gate_words, gates_of, verify
 from ml.concepts import schema
 
 NONE_DEPLOYED = (
@@ -37,6 +37,17 @@ def inputs_of(bundle: Bundle | None) -> tuple[str, ...]:
 def folder_of(bundle: Bundle) -> Path:
     """Where the registered copy of a bundle is."""
     return Path(settings.MIRAGE_BUNDLES_DIR) / bundle.folder
+
+
+def failed_gates(bundle: Bundle) -> list[str]:
+    """A sentence for each gate that keeps a bundle from answering; empty if none does.
+
+    A gate with too few test people to judge by keeps nobody from anything: the page says so.
+    """
+    gates = gates_of(bundle.card)
+    if not gates:
+        return ["Its card holds no gates: it was trained before they were measured."]
+    return [f"Gate {gate_words(gate)}." for gate in gates if gate.passed is False]
 
 
 def champion_state() -> ChampionState:

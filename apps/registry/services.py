@@ -12,12 +12,16 @@ from django.db import transaction
 from apps.accounts.models import User
 from apps.errors import MirageError
 from apps.registry.models import CHAMPION, Bundle, Deployment
-from apps.registry.selectors import champion
+from apps.registry.selectors import champion, failed_gates
 from ml.card import CARD_FILE, BundleError, fingerprint, verify
 
 
 class UnfitBundleError(MirageError):
     """A folder is not a bundle that may be registered."""
+
+
+class GateFailedError(MirageError):
+    """A bundle failed a gate, and nobody said why it may answer nevertheless."""
 
 
 def register_bundle(*, folder: Path, now: datetime) -> Bundle:
@@ -47,8 +51,25 @@ def register_bundle(*, folder: Path, now: datetime) -> Bundle:
 
 
 @transaction.atomic
-def deploy(*, bundle: Bundle, deployed_by: User | None, now: datetime, reason: str) -> Deployment:
-    """Let a bundle answer from now on. Runs under way finish with the bundle they started with."""
+def deploy(
+    *, bundle: Bundle, deployed_by: User | None, now: datetime, reason: str, despite: str = ""
+) -> Deployment:
+    """Let a bundle answer from now on. Runs under way finish with the bundle they started with.
+
+    Args:
+        despite: why it may answer although a gate failed; kept with the reason.
+
+    Raises:
+        GateFailedError: a gate of the bundle failed and `despite` is empty.
+    """
+    if failed := failed_gates(bundle):
+        found = f"{bundle} was not put in use. {' '.join(failed)}"
+        if not despite.strip():
+            raise GateFailedError(
+                f"{found} Train it again, or say why it may answer nevertheless "
+                "(`manage.py register_bundle FOLDER --deploy --despite-failed-gates REASON`)."
+            )
+        reason = f"{reason} Although: {' '.join(failed)} {despite.strip()}"
     return Deployment.objects.create(
         alias=CHAMPION, bundle=bundle, deployed_by=deployed_by, deployed_at=now, reason=reason
     )

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from apps.registry import selectors, services
 from apps.registry.checks import deployed_bundle
 from apps.registry.models import Bundle, Deployment
-from ml.card import BundleCard, Reference, sha256_of
+from ml.card import BundleCard, Reference, judge, sha256_of
 from tests.factories import NOW, BundleFactory, DeploymentFactory
 
 pytestmark = pytest.mark.django_db
@@ -23,8 +23,11 @@ def _bundles_of_this_test(settings, tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
+    return bundle_folder(tmp_path / "made elsewhere", judge("swap_ratio", 0.9, 0.8, 200))
+
+
+def bundle_folder(folder, *gates):
     """A folder that is a bundle as far as the registry looks: a card, and files as it says."""
-    folder = tmp_path / "made elsewhere"
     folder.mkdir()
     (folder / "weights.safetensors").write_bytes(b"weights")
     card = BundleCard(
@@ -41,6 +44,7 @@ def folder(tmp_path):
         ),
         base_rate=0.5,
         min_inputs=1,
+        gates=gates,
         limits="Not a diagnosis.",
         files={"weights.safetensors": sha256_of(folder / "weights.safetensors")},
     )
@@ -134,6 +138,51 @@ def test_the_database_refuses_to_change_or_remove_a_deployment():
         Deployment.objects.filter(pk=deployment.pk).update(bundle=BundleFactory())
     with pytest.raises(IntegrityError), transaction.atomic():
         deployment.delete()
+
+
+FAILED = {
+    "failed": ([judge("swap_ratio", 0.4, 0.8, 200)], "swap ratio 0.40, at least 0.80: failed"),
+    "not measured": ([judge("swap_ratio", None, 0.8, 200)], "swap ratio not measured"),
+    "older than gates": ([], "Its card holds no gates"),
+}
+
+
+@pytest.mark.parametrize(("gates", "words"), FAILED.values(), ids=FAILED)
+def test_a_bundle_with_a_failed_gate_answers_only_if_somebody_says_why(tmp_path, gates, words):
+    bundle = services.register_bundle(folder=bundle_folder(tmp_path / "new", *gates), now=NOW)
+    deployment = {"bundle": bundle, "deployed_by": None, "now": NOW, "reason": "It is newer."}
+
+    for despite in ("", "  "):
+        with pytest.raises(services.GateFailedError, match=words):
+            services.deploy(**deployment, despite=despite)
+    assert selectors.champion() is None
+
+    services.deploy(**deployment, despite="To show what a dead latent looks like.")
+    assert selectors.champion() == bundle
+    reason = Deployment.objects.get().reason
+    assert words in reason
+    assert "what a dead latent looks like" in reason
+
+
+def test_a_gate_with_too_few_test_people_to_judge_by_stops_nobody(tmp_path):
+    few = judge("swap_ratio", 0.4, 0.8, 10)
+    bundle = services.register_bundle(folder=bundle_folder(tmp_path / "new", few), now=NOW)
+    services.deploy(bundle=bundle, deployed_by=None, now=NOW, reason="For a test.")
+
+    assert selectors.champion() == bundle
+
+
+def test_the_command_keeps_a_bundle_with_a_failed_gate_but_does_not_deploy_it(tmp_path):
+    folder = bundle_folder(tmp_path / "new", judge("swap_ratio", 0.4, 0.8, 200))
+
+    with pytest.raises(CommandError, match=r"failed\. Train it again, or say why"):
+        call_command("register_bundle", folder, "--deploy", stdout=StringIO())
+    assert Bundle.objects.count() == 1
+    assert selectors.champion() is None
+
+    why = ("--despite-failed-gates", "For a talk.")
+    call_command("register_bundle", folder, "--deploy", *why, stdout=StringIO())
+    assert selectors.champion() == Bundle.objects.get()
 
 
 def test_the_command_registers_and_deploys(folder):

@@ -1,8 +1,11 @@
 """The page of the models."""
 
+from dataclasses import asdict
+
 import pytest
 from django.urls import reverse
 
+from ml.card import judge
 from tests.factories import BundleFactory, DeploymentFactory, UserFactory
 from tests.inference.world import CARD
 
@@ -36,6 +39,25 @@ def test_the_card_is_shown_with_intervals_and_fingerprint(page):
     assert "0.80 (0.75 to 0.84), n 353" in text
     assert "1,175 people, 400 with AD, 55 to 90 years" in text
     assert "Better on small cohorts." in text
+
+
+def test_every_gate_is_shown_with_its_verdict(page):
+    gates = [
+        judge("swap_ratio", 0.9, 0.8, 200),
+        judge("other", 0.4, 0.8, 200),
+        judge("third", None, 0.8, 12),
+    ]
+    card = CARD | {"gates": [asdict(gate) for gate in gates]}
+    DeploymentFactory(bundle=BundleFactory(card=card))
+
+    text = page()
+
+    for words in (
+        'Swap ratio 0.90, at least 0.80 <span class="tag tag-done">Passed',
+        'Other 0.40, at least 0.80 <span class="tag tag-danger">Failed',
+        '<span class="tag tag-warn">Not judged, 12 test people are too few',
+    ):
+        assert words in text
 
 
 def test_a_model_whose_files_are_gone_is_said_to_be_unusable(page):

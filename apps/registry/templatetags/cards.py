@@ -6,6 +6,7 @@ from typing import Any
 from django import template
 
 from apps.patients.templatetags.numbers import number, thousands
+from ml.card import gate_words, gates_of
 
 register = template.Library()
 
@@ -26,11 +27,35 @@ WORDS = {
     "cn_covered": "CN not excluded where it is true",
     "logistic_regression": "Logistic regression on the same records",
     "auc_with_label_proximal": "AUC with close copies of the label",
+    "heads": "The readers side by side",
+    "cnn_on_real_mri": "CNN on real MRI, AUC",
+    "cnn_on_pseudo_mri": "CNN on pseudo-MRI, AUC",
+    "surrogate": "Surrogate, AUC",
+    "record": "Logistic regression on the record, AUC",
+    "fusion": "All three fused, AUC",
+    "cnn_pseudo_minus_real": "CNN on pseudo-MRI, minus on real",
+    "fusion_minus_surrogate": "Fused, minus surrogate",
+    "fusion_minus_cnn_on_pseudo_mri": "Fused, minus CNN",
+    "fusion_minus_record": "Fused, minus record",
+    "neighbours": "CNN where skip features are exchanged",
+    "true": "None exchanged",
+    "mean_skips": "Mean of all donors",
+    "random_donors": "Random donors",
+    "cn_donors": "Donors without AD alone",
+    "ad_donors": "Donors with AD alone",
+    "shuffled_z": "Surrogates of others, own skip features",
+    "donors_vote": "Vote of the donors' diagnoses",
+    "donors_with_ad": "Donors with AD",
+    "ad_donors_shift_over_ad_cn_difference": "Moved by donors with AD, share of AD's own",
+    "swap_ratio": "Swap ratio of real latents",
+    "surrogate_swap_ratio": "Swap ratio of surrogates",
+    "ventricle_difference_ml": "Ventricles, AD minus CN, ml",
     "ssim": "Likeness of pseudo-MRI and scan (SSIM)",
     "pseudo_mri": "Pseudo-MRI",
     "mean_brain": "The mean brain instead",
-    "autoencoder_own_skips": "Autoencoder, own skip features",
-    "autoencoder_donor_skips": "Autoencoder, skip features of others",
+    "own_latent_own_skips": "The scan's own latent and skips",
+    "own_latent_donor_skips": "The scan's own latent, donors' skips",
+    "no_latent_donor_skips": "No latent, donors' skips",
 }
 
 
@@ -48,6 +73,17 @@ def figure(metric: Any) -> str:
     if metric.get("n"):
         words += f", n {thousands(int(metric['n']))}"
     return words
+
+
+@register.filter
+def gates(card: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Figure and verdict of each gate of a card, and the tag that the verdict is shown in."""
+    tags = {True: "tag-done", False: "tag-danger", None: "tag-warn"}
+    rows = []
+    for each in gates_of(card):
+        words, _, verdict = gate_words(each).partition(": ")
+        rows.append({"words": words, "verdict": verdict, "tag": tags[each.passed]})
+    return rows
 
 
 @register.filter

@@ -18,6 +18,12 @@ class Command(BaseCommand):
         parser.add_argument("folder", type=Path, help="folder with card.json and *.safetensors")
         parser.add_argument("--deploy", action="store_true", help="let it answer from now on")
         parser.add_argument("--reason", default="Deployed from the command line.")
+        parser.add_argument(
+            "--despite-failed-gates",
+            metavar="REASON",
+            default="",
+            help="why it may answer although a gate in its card failed; kept with the deployment",
+        )
 
     def handle(self, *_: Any, **options: Any) -> None:
         try:
@@ -26,7 +32,14 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         self.stdout.write(f"Registered {bundle} ({bundle.fingerprint[:12]}).")
         if options["deploy"]:
-            services.deploy(
-                bundle=bundle, deployed_by=None, now=timezone.now(), reason=options["reason"]
-            )
+            try:
+                services.deploy(
+                    bundle=bundle,
+                    deployed_by=None,
+                    now=timezone.now(),
+                    reason=options["reason"],
+                    despite=options["despite_failed_gates"],
+                )
+            except services.GateFailedError as error:
+                raise CommandError(str(error)) from error
             self.stdout.write(f"{bundle} answers from now on.")
