@@ -137,9 +137,9 @@
       this.nv.moveCrosshairInVox(...voxels);
     }
 
-    turn(degrees) {
+    turn(aside, up) {
       const { renderAzimuth, renderElevation } = this.nv.scene;
-      this.nv.setRenderAzimuthElevation(renderAzimuth + degrees, renderElevation);
+      this.nv.setRenderAzimuthElevation(renderAzimuth + aside, Math.min(90, Math.max(-90, renderElevation + up)));
     }
 
     /** Make everything larger or smaller around the crosshair. */

@@ -98,11 +98,15 @@
     }
 
     step(direction) {
-      if (this.layout === "render") this.main.turn(10 * direction);
+      if (this.layout === "render") this.main.turn(10 * direction, 0);
       else this.main.move(NORMAL[this.plane].map((part) => part * direction));
     }
 
     cross(axis, direction) {
+      if (this.layout === "render") {
+        this.main.turn(axis === 0 ? 10 * direction : 0, axis === 1 ? 10 * direction : 0);
+        return;
+      }
       const flip = axis === 0 && this.plane !== "sagittal" && this.radiological ? -1 : 1;
       this.main.move(PLANE[this.plane][axis].map((part) => part * direction * flip));
     }

@@ -85,7 +85,9 @@ def assert_a_brain_is_drawn(page):
     """Pixels, not the absence of errors."""
     page.get_by_role("button", name="Axial").click()
     drawn(page)
-    picture = Image.open(BytesIO(page.locator("[data-port=main] canvas").screenshot())).convert("RGB")
+    picture = Image.open(BytesIO(page.locator("[data-port=main] canvas").screenshot())).convert(
+        "RGB"
+    )
     width, height = picture.size
     middle = picture.crop((width // 2 - 60, height // 2 - 60, width // 2 + 60, height // 2 + 60))
     greys = list(middle.convert("L").get_flattened_data())

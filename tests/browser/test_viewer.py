@@ -4,9 +4,12 @@ import re
 from io import BytesIO
 from pathlib import Path
 
+import nibabel
+import numpy
 import pytest
 from PIL import Image, ImageChops
 from playwright.sync_api import expect
+from scipy import ndimage
 
 from apps.inference.means import mean_file
 from tests.browser.conftest import drawn, launch
@@ -214,10 +217,36 @@ def test_a_difference_is_laid_over_the_pseudo_mri_and_the_reference_can_be_chang
     coloured = picture(compared)
     crosshair = share_of_colour(plain)
     assert share_of_colour(coloured) > crosshair + 0.05
+    assert_difference_is_right(compared)
     press(compared, "i", "i", "i", "i", "i", "i")
     assert share_of_colour(picture(compared)) < share_of_colour(coloured)
     press(compared, "d")
     assert share_of_colour(picture(compared)) < crosshair + 0.01
+
+
+def assert_difference_is_right(page):
+    """The page's own arithmetic on two grids, beside scipy's."""
+    addresses = page.evaluate(
+        """() => [document.querySelector("#decode").dataset.volume,
+                  document.querySelector("[data-left]").value]"""
+    )
+    found = page.evaluate(
+        """async (addresses) => {
+            const read = async (url) => new MirageVolume(await (await fetch(url)).arrayBuffer());
+            const [own, other] = await Promise.all(addresses.map(read));
+            return Array.from(new MirageVolume(own.minus(other)).raw);
+        }""",
+        addresses,
+    )
+    own, other = (
+        nibabel.Nifti1Image.from_bytes(page.request.get(address).body()) for address in addresses
+    )
+    places = numpy.linalg.inv(other.affine) @ own.affine
+    there = ndimage.affine_transform(
+        other.get_fdata(), places[:3, :3], places[:3, 3], own.shape, order=1, mode="nearest"
+    )
+    expected = (own.get_fdata() - there).flatten(order="F")
+    assert numpy.abs(expected - found).max() < 1e-3
 
 
 def share_of_colour(shown):

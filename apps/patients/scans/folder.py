@@ -63,7 +63,9 @@ class ScanFolder:
 
     @contextmanager
     def workspace(self) -> Iterator[Path]:
-        """An empty folder for one attempt, gone after it."""
+        """An empty folder for one attempt, gone after it, as is what a killed one left."""
+        for left in self.path.glob("attempt-*"):
+            shutil.rmtree(left, ignore_errors=True)
         work = self.path / f"attempt-{secrets.token_hex(8)}"
         try:
             work.mkdir(mode=0o700)
