@@ -5,6 +5,7 @@ and volumes beside FreeSurfer's; without it, a head made of the phantom's brain.
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -50,6 +51,7 @@ print(json.dumps({
 
 
 def main() -> None:
+    load = os.getloadavg()[0]  # of a busy machine only processor_s means anything
     with tempfile.TemporaryDirectory() as folder:
         source = REAL / "orig.mgz" if REAL.exists() else _phantom(Path(folder))
         out = Path(folder, "out")
@@ -66,6 +68,7 @@ def main() -> None:
     record(
         "preprocess",
         scan="OASIS-1, 256 x 256 x 256 at 1 mm" if REAL.exists() else "phantom head at 1 mm",
+        load_before=round(load, 1),
         limit_s=LIMIT_S,
         limit_mb=LIMIT_MB,
         **figures,

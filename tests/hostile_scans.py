@@ -154,7 +154,7 @@ def dicom_slice(number: int, *, series: int = 1) -> bytes:
     }  # fmt: skip
     place = (-92.0, -92.0, -96 + SPACING_MM * number)  # x to the left, y to the back
     elements = {
-        (0x08, 0x08): ("CS", "ORIGINAL\\PRIMARY\\M\\ND"),
+        (0x08, 0x08): ("CS", "ORIGINAL\\PRIMARY\\OTHER"),
         (0x08, 0x16): ("UI", "1.2.840.10008.5.1.4.1.1.4"),
         (0x08, 0x18): ("UI", f"{uid}.{number + 1}"),
         (0x08, 0x20): ("DA", "20200102"),
