@@ -46,7 +46,7 @@ class Scan(Job):
 
     QUEUE: ClassVar[str] = "scan"
     TASK: ClassVar[str] = "apps.patients.tasks.preprocess_scan_task"
-    SOFT_LIMIT_S: ClassVar[int] = 6 * 60
+    SOFT_LIMIT_S: ClassVar[int] = 12 * 60
 
     class Format(models.TextChoices):
         NIFTI = "nifti", "NIfTI"

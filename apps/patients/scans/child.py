@@ -18,7 +18,7 @@ RESULT = "result.json"
 VOLUME, PICTURE = "volume.nii", "picture.png"
 MAX_ADDRESSES_BYTES = 24 * 2**30  # libraries map far more than they use; a net under the sandbox
 MAX_FILE_BYTES = 3 * 2**30  # of each file that it writes
-MAX_CPU_S = 15 * 60
+MAX_CPU_S = 10 * 60
 
 
 def main(source: Path, work: Path) -> None:
