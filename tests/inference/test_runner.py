@@ -169,7 +169,7 @@ def test_the_same_decoding_message_ten_times_leaves_one_file(bundle, people, set
     for _ in range(9):
         runner.decode(pseudo_mri_id=job.pk)
 
-    assert len(list(Path(settings.MEDIA_ROOT).rglob("*.nii"))) == 1
+    assert len(list((Path(settings.MEDIA_ROOT) / "pseudo_mri").glob("*.nii"))) == 1
     assert PseudoMRI.objects.get().attempt == 1
 
 
@@ -205,8 +205,9 @@ def test_a_decoding_that_was_cancelled_meanwhile_leaves_no_file(
     draw = engine.decode
 
     def cancelled(**arguments):
-        draw(**arguments)
+        reading = draw(**arguments)
         PseudoMRI.objects.cancel(PseudoMRI.objects.get().pk)
+        return reading
 
     monkeypatch.setattr(engine, "decode", cancelled)
     job = decode(prediction)
