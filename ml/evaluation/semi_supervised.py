@@ -37,11 +37,11 @@ from ml.training.pipeline import model_concepts
 from ml.training.pretrain_unet import pretrain_unet
 from ml.training.stage_watch import StageWatch
 
-PEOPLE, SCANNED, VALIDATION, TEST = 600, 300, 1_000, 2_000
+VALIDATION, TEST = 1_000, 2_000
 SITUATIONS = ("complete", "30 % of the values missing", "one group missing")
-ALL, MASKED = f"{PEOPLE} with scan", f"{PEOPLE} with scan, group masking"
-FEW, MIXED = f"{SCANNED} with scan", f"{SCANNED} with scan, {PEOPLE - SCANNED} with record alone"
-LR_ALL, LR_FEW = f"logistic regression, {PEOPLE}", f"logistic regression, {SCANNED}"
+ALL, MASKED = "everybody with a scan", "everybody with a scan, group masking"
+FEW, MIXED = "the scanned half", "the scanned half, and the other half's records"
+LR_ALL, LR_FEW = "logistic regression, everybody", "logistic regression, the scanned half"
 COMPARED = {
     "group masking": (MASKED, ALL),
     "records without a scan": (MIXED, FEW),
@@ -68,6 +68,7 @@ def semi_supervised(
     seeds: Sequence[int],
     text_cache: Path | None,
     *,
+    people: int = 600,
     done: Sequence[Mapping[str, Any]] = (),
     save: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
@@ -76,6 +77,7 @@ def semi_supervised(
     Args:
         seeds: each draws its own people.
         text_cache: folder of text embeddings.
+        people: to train on; half of them have no scan where records alone are looked at.
         done: `runs` of earlier results, whose seeds are not run again.
         save: called with the results after each seed.
 
@@ -88,17 +90,18 @@ def semi_supervised(
     for seed in seeds:
         if seed not in runs:
             with tempfile.TemporaryDirectory() as folder, one_thread():
-                runs[seed] = _run(seed, Path(folder) / "cohort", text_cache)
+                runs[seed] = _run(seed, people, Path(folder) / "cohort", text_cache)
         finished = [runs[each] for each in seeds if each in runs]
-        results = {"people": PEOPLE, "runs": finished, "mean": _means(finished)}
+        results = {"people": people, "runs": finished, "mean": _means(finished)}
         if save is not None:
             save(results)
     return results
 
 
-def _run(seed: int, folder: Path, text_cache: Path | None) -> dict[str, Any]:
-    task = _task(seed, folder, text_cache)
-    few = task.people.rows(torch.arange(SCANNED))
+def _run(seed: int, people: int, folder: Path, text_cache: Path | None) -> dict[str, Any]:
+    task = _task(seed, people, folder, text_cache)
+    half = people // 2
+    few = task.people.rows(torch.arange(half))
     masked = replace(
         task.settings, propagate=replace(task.settings.propagate, group_masking=MASKING)
     )
@@ -106,7 +109,7 @@ def _run(seed: int, folder: Path, text_cache: Path | None) -> dict[str, Any]:
         ALL: _train(task, task.people, task.settings),
         MASKED: _train(task, task.people, masked),
         FEW: _train(task, few, task.settings),
-        MIXED: _train(task, without_scan(task.people, SCANNED), task.settings),
+        MIXED: _train(task, without_scan(task.people, half), task.settings),
     }
     figures: dict[str, Any] = {"seed": seed}
     for part, count in (("validation", VALIDATION), ("test", TEST)):
@@ -116,7 +119,7 @@ def _run(seed: int, folder: Path, text_cache: Path | None) -> dict[str, Any]:
             name: {case: _say(mirage, task.scaler, records) for case, records in seen.items()}
             for name, mirage in trained.items()
         }
-        for name, rows in ((LR_ALL, PEOPLE), (LR_FEW, SCANNED)):
+        for name, rows in ((LR_ALL, people), (LR_FEW, half)):
             answers = task.people.label[:rows].numpy().astype(np.int64)
             model = fit_baseline("lr", model_concepts(), task.records[:rows], answers, seed=seed)
             scores[name] = {case: model.predict_proba(each) for case, each in seen.items()}
@@ -124,9 +127,9 @@ def _run(seed: int, folder: Path, text_cache: Path | None) -> dict[str, Any]:
     return figures
 
 
-def _task(seed: int, folder: Path, text_cache: Path | None) -> _Task:
+def _task(seed: int, count: int, folder: Path, text_cache: Path | None) -> _Task:
     settings = components_only(PROFILES["4mm"])
-    make_phantom_cohort(folder, patients=PEOPLE, spacing_mm=settings.spacing_mm, seed=seed)
+    make_phantom_cohort(folder, patients=count, spacing_mm=settings.spacing_mm, seed=seed)
     cohort = Cohort.load(folder)
     records = [cohort.records[each] for each in cohort.ids]
     scaler = FindingScaler(model_concepts()).fit(records)
