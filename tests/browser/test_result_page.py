@@ -16,7 +16,7 @@ def world(transactional_db, settings):
     WhatIf.objects.all().delete()
     PseudoMRI.objects.update(
         cnn_probability=0.64, fused_probability=0.69,
-        volumes_ml={"hippocampus": 5.9, "brain": 1100.0, "frontal_csf": 60.0},
+        volumes_ml={"lateral ventricles": 42.0, "brain": 1100.0, "frontal_csf": 60.0},
         donors={"n": 5, "of": 16, "largest_weight": 0.31, "nearness": 0.5},
     )  # fmt: skip
     return world
