@@ -33,13 +33,14 @@ from ml.data.mri import (
 )
 from ml.data.quality import Quality, draw, measure_quality
 from ml.data.raw_scan import RawScan, read_scan
-from ml.data.registration import correct_bias, register, resample
+from ml.data.registration import Registration, correct_bias, register, resample
 from ml.data.scan_file import ENDINGS, ScanFileError
 from ml.data.structures import STRUCTURES, structure_volumes_ml
 
 VERSION = 1
 """Of the steps below; it stands in qc.json, and a scan done by another version is done again."""
 
+JUDGED_ON = grid(2.0)
 MARGIN = 8
 """Voxels around the brain that go along."""
 
@@ -100,6 +101,7 @@ class Laid:
     Attributes:
         registered: brain on the MNI152 grid in the template's intensities; air is 0.
         grid: that grid.
+        judged: the same at 2 mm, whatever `grid` is: limits and lines were chosen there.
         mask: the brain in the scan's voxels, axes left to right, back to front, bottom to top.
         affine: index of such a voxel to the scanner's coordinates in mm.
         head_scale: millilitres on the grid divided by this are the person's own.
@@ -108,6 +110,7 @@ class Laid:
 
     registered: Float32[ndarray, "x y z"]
     grid: Grid
+    judged: Float32[ndarray, "p q r"]
     mask: Bool[ndarray, "i j k"]
     affine: Float[ndarray, "4 4"]
     head_scale: float
@@ -158,12 +161,23 @@ def lay_over_template(scan: RawScan, on: Grid) -> Laid:
     corrected = correct_bias(voxels[box], part, np.linalg.norm(affine[:3, :3], axis=0))
     brain = np.where(part, np.maximum(corrected, 0), np.float32(0))
     registration = register(brain, here)
-    inside = resample(part.astype(np.float32), registration, on) >= 0.5
-    scaled = to_template_intensities(normalise(resample(brain, registration, on), inside), on)
-    registered = np.where(inside, scaled, np.float32(0))
+    judged, inside = _sampled(brain, part, registration, JUDGED_ON)
+    registered = judged if on == JUDGED_ON else _sampled(brain, part, registration, on)[0]
     brain_ml = float(mask.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000)
-    quality = measure_quality(registered, inside, on, brain_ml=brain_ml)
-    return Laid(registered, on, mask, affine, registration.head_scale, quality)
+    quality = measure_quality(judged, inside, JUDGED_ON, brain_ml=brain_ml)
+    return Laid(registered, on, judged, mask, affine, registration.head_scale, quality)
+
+
+def _sampled(
+    brain: Float32[ndarray, "i j k"],
+    mask: Bool[ndarray, "i j k"],
+    registration: Registration,
+    on: Grid,
+) -> tuple[Float32[ndarray, "x y z"], Bool[ndarray, "x y z"]]:
+    """The brain on a grid, z-scored inside itself, in the template's intensities; and its mask."""
+    inside = resample(mask.astype(np.float32), registration, on) >= 0.5
+    scaled = to_template_intensities(normalise(resample(brain, registration, on), inside), on)
+    return np.where(inside, scaled, np.float32(0)), inside
 
 
 def _around(mask: Bool[ndarray, "i j k"]) -> tuple[slice, ...]:
@@ -206,7 +220,7 @@ def keep(
     path = out / f"{name}_qc.json"
     if quality.problems:
         picture = out / f"{name}_qc.png"
-        draw(picture, laid.registered, on)
+        draw(picture, laid.judged, JUDGED_ON)
         _write_json(path, report)
         raise QualityError(quality, picture)
     volume = out / f"{name}_mni152_{on.spacing_mm:g}mm.nii.gz"
@@ -235,8 +249,8 @@ def sha256_of(path: Path) -> str:
 
 def _own_volumes_ml(laid: Laid) -> dict[str, float]:
     """Volumes of structures in the person's own head, not the template's."""
-    normalised = torch.from_numpy(normalise(laid.registered, brain_mask(laid.grid)))[None]
-    found = structure_volumes_ml(normalised, laid.grid)[0] / laid.head_scale
+    normalised = torch.from_numpy(normalise(laid.judged, brain_mask(JUDGED_ON)))[None]
+    found = structure_volumes_ml(normalised, JUDGED_ON)[0] / laid.head_scale
     return dict(zip(STRUCTURES, found.tolist(), strict=True))
 
 

@@ -175,7 +175,7 @@ def test_a_refused_scan_gets_a_picture_and_nothing_else(tmp_path, head):
     path = head.save(tmp_path / "x.nii.gz")
     away = np.roll(np.where(brain_mask(GRID), template(GRID), 0), 9, axis=2).astype(np.float32)
     quality = measure_quality(away, away > 0, GRID, brain_ml=1400.0)
-    laid = Laid(away, GRID, head.brain, head.affine, 1.2, quality)
+    laid = Laid(away, GRID, away, head.brain, head.affine, 1.2, quality)
     with pytest.raises(QualityError, match=r"refused by quality control\. Its ") as refusal:
         keep(laid, read_scan(path), tmp_path / "out", "x", source_sha256="0", began=0.0)
     assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["x_qc.json", "x_qc.png"]
