@@ -126,7 +126,7 @@
     }
 
     lineWidth() {
-      return this.hasCrosshair ? CROSSHAIR * (this.areSmall ? 1.8 : 1) : 0;
+      return this.hasCrosshair ? CROSSHAIR * (this.areSmall ? 2.2 : 1) : 0;
     }
 
     setRadiological(on) {
