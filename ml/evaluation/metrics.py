@@ -43,21 +43,29 @@ def auc(scores: Scores, labels: Labels) -> Estimate:
     Raises:
         OneClassError: all labels are the same.
     """
-    areas, covariance = _delong(scores[None], labels)
+    areas, covariance = areas_with_covariance(scores[None], labels)
     return _interval(float(areas[0]), math.sqrt(covariance[0, 0]), len(labels), 0.0, 1.0)
 
 
 def auc_difference(first: Scores, second: Scores, labels: Labels) -> Estimate:
     """AUC of `first` minus AUC of `second` on the same people, with DeLong's paired interval."""
-    areas, covariance = _delong(np.stack([first, second]), labels)
+    areas, covariance = areas_with_covariance(np.stack([first, second]), labels)
     variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
     difference = float(areas[0] - areas[1])
     return _interval(difference, math.sqrt(max(variance, 0.0)), len(labels), -1.0, 1.0)
 
 
-def _delong(
+def areas_with_covariance(
     scores: Float[np.ndarray, "models patients"], labels: Labels
 ) -> tuple[Float[np.ndarray, " models"], Float[np.ndarray, "models models"]]:
+    """Areas under several ROC curves on the same people, and DeLong's covariance of the areas.
+
+    Shape:
+        `(models, patients), (patients) -> (models), (models, models)`
+
+    Raises:
+        OneClassError: fewer than two people of a label.
+    """
     _check_both_classes(labels)
     cases, controls = scores[:, labels == 1], scores[:, labels == 0]
     m, n = cases.shape[1], controls.shape[1]
