@@ -1,6 +1,7 @@
 """The readers of a finished bundle on the people of a cohort who did not train it."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +20,30 @@ from ml.training.pipeline import split_people
 
 
 def bundle_heads(
-    bundle: Path, cohort_folder: Path, *, most: int = 1000, progress: Progress | None = None
+    bundle: Path,
+    cohort_folder: Path,
+    *,
+    new: bool = False,
+    most: int = 1000,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """What `ml.evaluation.heads.compare_heads` finds for a bundle.
 
     On the cohort that the bundle was trained on, its test part is looked at, and the donors'
-    diagnoses are found by their hashes. On another cohort it is everybody with a record, a scan
-    and a diagnosis.
+    diagnoses are found by their hashes. On a new cohort it is everybody with a record, a scan and
+    a diagnosis.
 
     Args:
         bundle: folder of a bundle with a reader.
         cohort_folder: see `ml.data.cohort`; scans on the bundle's grid.
+        new: whether nobody of the cohort trained the bundle; names alone cannot tell, because two
+            cohorts may use the same ones.
         most: people at most, the first ones of the cohort.
 
     Raises:
         BundleError: the bundle cannot be read, or is older than the reader.
-        CohortError: there are not two people of each diagnosis.
+        CohortError: there are not two people of each diagnosis, or the cohort is not the one that
+            the bundle was trained on.
     """
     card = verify(bundle)
     reader = load_reader(bundle, card)
@@ -46,12 +55,16 @@ def bundle_heads(
     mirage, drawer = load_mirage(bundle, card), load_decoder(bundle, card).decoder
     cohort = Cohort.load(cohort_folder)
     parts = split_people(cohort, card.seed)
-    own = split_hash({"train": parts.train, "test": parts.test}) == card.training["split"]
+    if not new and split_hash(asdict(parts)) != card.training["split"]:
+        raise CohortError(
+            f"{cohort_folder.name} is not the cohort that {card.name} {card.version} was trained "
+            "on: its people would be dealt otherwise. If all of them are new to it, say so (--new)."
+        )
     scanned = set(cohort.ids_with_scan())
     everybody = [each for each in cohort.ids if each in cohort.records]
     ids = [
         each
-        for each in (parts.test if own else everybody)
+        for each in (everybody if new else parts.test)
         if each in scanned and cohort.labels[each] is not None
     ][:most]
     labels = np.array([cohort.labels[each] for each in ids], dtype=np.int64)
@@ -66,11 +79,11 @@ def bundle_heads(
         read_scans(reader, cohort, ids, card.spacing_mm),
         labels,
     )
-    donors = _donor_labels(drawer.skip_bank, cohort) if own else None
+    donors = None if new else _donor_labels(drawer.skip_bank, cohort)
     figures = compare_heads(
         mirage, drawer, reader, people, donors, seed=card.seed, progress=progress
     )
-    return {"bundle": card.version, "people": len(ids), "new_cohort": not own, **figures}
+    return {"bundle": card.version, "people": len(ids), "new_cohort": new, **figures}
 
 
 def _donor_labels(bank: SkipBank, cohort: Cohort) -> Float[Tensor, " donors"]:

@@ -291,22 +291,23 @@ class CompareHeads:
 
     Attributes:
         bundle: folder of the bundle.
-        cohort: folder of the cohort it was trained on, whose test people are looked at, or of
-            another one, where everybody is.
+        cohort: folder of the cohort it was trained on, whose test people are looked at.
         out: JSON file for the results.
+        new: nobody of the cohort trained the bundle, so everybody is looked at.
         most: people at most.
     """
 
     bundle: Path
     cohort: Path
     out: Path
+    new: bool = False
     most: int = 1000
 
     def run(self) -> None:
         """Write the figures and print the tables."""
         from ml.evaluation.bundle_heads import bundle_heads, readable
 
-        results = bundle_heads(self.bundle, self.cohort, most=self.most)
+        results = bundle_heads(self.bundle, self.cohort, new=self.new, most=self.most)
         _write(self.out, results)
         print(readable(results))
 

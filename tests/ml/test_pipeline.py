@@ -11,6 +11,7 @@ from ml.card import BundleError, verify
 from ml.config import PROFILES
 from ml.data.cohort import Cohort, CohortError
 from ml.data.phantom import make_phantom_cohort
+from ml.evaluation.bundle_heads import bundle_heads
 from ml.training.pipeline import train
 
 TINY = PROFILES["tiny"]
@@ -90,6 +91,31 @@ def test_nothing_about_test_people_reaches_the_weights_and_a_seed_fixes_them(
     edit(copy, parts.train[:1])
     control = train(copy, QUICK, 2, tmp_path / "control", text_cache=text_cache)
     assert control.files != card.files
+
+
+def test_a_finished_bundle_reads_its_held_out_people_as_its_card_says(trained, cohort):
+    """The diagnoses of the donors, whom no bundle names, are found again by their hashes."""
+    out, card, _ = trained
+    again = bundle_heads(out, cohort)
+    assert not again["new_cohort"]
+    assert again["people"] == card.training["parts"]["test"]
+    stated = card.metrics["heads"]
+    assert {"cn_donors", "ad_donors", "donors_vote"} <= stated["neighbours"].keys()
+    for name, figure in stated["neighbours"].items():
+        assert again["neighbours"][name] == pytest.approx(figure, abs=1e-4), name
+    for name in stated.keys() - {"neighbours"}:
+        assert again[name] == pytest.approx(stated[name], abs=1e-4), name
+
+
+def test_people_of_another_cohort_are_read_only_if_they_are_said_to_be_new(trained, tmp_path):
+    """And nobody knows the donors' diagnoses there."""
+    out, _, _ = trained
+    other = make_phantom_cohort(tmp_path / "cohort", patients=30, spacing_mm=8.0, seed=5, workers=1)
+    with pytest.raises(CohortError, match="is not the cohort that mirage"):
+        bundle_heads(out, other)
+    found = bundle_heads(out, other, new=True, most=12)
+    assert found["people"] == 12
+    assert not {"donors_vote", "cn_donors", "ad_donors"} & found["neighbours"].keys()
 
 
 def edit(cohort_folder, ids):
