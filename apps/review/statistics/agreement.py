@@ -189,7 +189,8 @@ def mean_cohen_kappa(
     """Mean of Cohen's kappa over all pairs of raters (Light 1971), interval over cases."""
     counts = count_answers(ratings, categories)
     chosen = (ratings[:, :, None] == np.asarray(categories, dtype=float)).astype(float)
-    first, second = np.array(list(combinations(range(ratings.shape[1]), 2))).reshape(-1, 2).T
+    every_pair = list(combinations(range(ratings.shape[1]), 2))
+    first, second = np.array(every_pair, dtype=int).reshape(-1, 2).T
     pairs = np.einsum("cpk,cpl->pckl", chosen[:, first], chosen[:, second])
     weights = credit(categories, weighting)
 

@@ -246,7 +246,7 @@ def _check(ratings: Ratings, questions: Sequence[Question], arms: tuple[str, ...
 def _notes(table: Table) -> tuple[str, ...]:
     arms, counts = np.unique(table.arms, return_counts=True)
     few = [
-        f"{count} cases in arm {arm!r}: below {FEW_CASES}, intervals over cases are rough."
+        f"{count} cases in arm {str(arm)!r}: below {FEW_CASES}, intervals over cases are rough."
         for arm, count in zip(arms, counts, strict=True)
         if count < FEW_CASES
     ]

@@ -163,7 +163,7 @@ def _variance(
     case_part = max(of_cases - noise, 0.0)
     variance = of_readers + case_part
     if variance == 0:
-        return 0.0, float(reader_df)
+        return 0.0, float(case_df)
     uncertain = of_readers**2 / reader_df
     if case_part > 0:
         uncertain += of_cases**2 / case_df + noise**2 / (case_df * reader_df)

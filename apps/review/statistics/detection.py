@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 from scipy.stats import binomtest, norm
+from statsmodels.stats.proportion import proportion_confint
 
 from apps.review.statistics.bootstrap import (
     Progress,
@@ -52,18 +53,17 @@ def exact_test(hits: int, n: int, chance: float = 0.5) -> ExactTest:
         return ExactTest(
             share=undefined("There are no answers.", n=0, of="answers"), chance=chance, p=None
         )
-    result = binomtest(hits, n, chance)
-    interval = result.proportion_ci(method="exact")
+    low, high = proportion_confint(hits, n, method="beta")
     share = Estimate(
         value=hits / n,
-        low=float(interval.low),
-        high=float(interval.high),
+        low=float(low),
+        high=float(high),
         n=n,
         of="answers",
         method="exact binomial (Clopper and Pearson)",
         note=small_study(n),
     )
-    return ExactTest(share=share, chance=chance, p=float(result.pvalue))
+    return ExactTest(share=share, chance=chance, p=float(binomtest(hits, n, chance).pvalue))
 
 
 def d_prime(hits: int, signals: int, false_alarms: int, noises: int) -> Estimate:

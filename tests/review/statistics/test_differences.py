@@ -1,5 +1,7 @@
 """Two arms: the paper's table, coverage over readers and cases, equivalence, and small studies."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from scipy.stats import ttest_ind
@@ -11,6 +13,7 @@ from apps.review.statistics.differences import (
     compare_arms,
     compare_shares,
     difference_of_means,
+    equivalence_of,
     weighted_mean,
 )
 from apps.review.statistics.ratings import Table
@@ -63,11 +66,16 @@ STUDIES = {
 }
 
 
-def covers(table, seed):
+@cache
+def draws(readers, cases_per_arm):
+    """The same draws for all studies of one size: making them costs more than using them."""
+    return resample(readers, np.repeat([REAL, PSEUDO], cases_per_arm), replicates=400, seed=0)
+
+
+def spread_of(table):
     first = table.arms == REAL
-    drawn_again = resample(len(table.readers), table.arms, replicates=300, seed=seed)
-    result = spread(difference_of_means(table.values, first, ~first), drawn_again)
-    return abs(result.value) <= result.reach(), result
+    again = draws(len(table.readers), int(first.sum()))
+    return spread(difference_of_means(table.values, first, ~first), again)
 
 
 @pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
@@ -78,7 +86,8 @@ def test_the_interval_of_the_difference_covers_the_truth_in_93_to_97_of_100_stud
     for seed in range(1000):
         rng = np.random.default_rng(seed)
         table = drawn(rng, readers=readers, cases_per_arm=cases, **effects)
-        covered.append(covers(table, seed)[0])
+        result = spread_of(table)
+        covered.append(abs(result.value) <= result.reach())
     assert 0.93 <= np.mean(covered) <= 0.97
 
 
@@ -90,7 +99,7 @@ def test_neither_ratings_taken_as_independent_nor_the_plain_pigeonhole_bootstrap
         pair = table.values[:25].ravel(), table.values[25:].ravel()
         ignored.append(ttest_ind(*pair).pvalue > 0.05)
         table = drawn(rng, readers=20, cases_per_arm=25, of_case=0, of_arm=0, of_reader=0)
-        again = resample(20, table.arms, replicates=300, seed=seed)
+        again = draws(20, 25)
         first = table.arms == REAL
         replicates = difference_of_means(table.values, first, ~first)(again.readers, again.cases)
         thrice.append(np.prod(np.quantile(replicates, [0.025, 0.975])) <= 0)
@@ -100,24 +109,13 @@ def test_neither_ratings_taken_as_independent_nor_the_plain_pigeonhole_bootstrap
 
 def test_the_share_of_an_arm_covers_the_truth_in_93_to_97_of_100_studies():
     covered = []
-    for seed in range(1000):
+    for seed in range(500):  # two arms each
         rng = np.random.default_rng(seed)
         table = drawn(rng, readers=6, cases_per_arm=30, of_case=0.6, of_arm=0.2, of_reader=0.3)
-        table = yes_no(table).of_arm(REAL)
-        share = compare_share(table, seed)
-        covered.append(share.low <= 0.5 <= share.high)
+        again = draws(6, 30)
+        read = compare_arms(yes_no(table), REAL, PSEUDO, scale=YES_NO, resampling=again)
+        covered += [share.low <= 0.5 <= share.high for share in (read.reference, read.compared)]
     assert 0.93 <= np.mean(covered) <= 0.97
-
-
-def compare_share(table, seed):
-    """One arm of a comparison whose other arm has a case alone, so that it costs little."""
-    other = Table(
-        values=np.vstack([table.values, np.ones((2, len(table.readers)))]),
-        cases=np.append(table.cases, ["X1", "X2"]),
-        readers=table.readers,
-        arms=np.append(table.arms, [PSEUDO, PSEUDO]),
-    )
-    return compare(other, scale=YES_NO, replicates=200, seed=seed).reference
 
 
 def test_equivalence_is_shown_by_a_large_study_of_equals_and_by_no_small_one():
@@ -134,23 +132,17 @@ def test_equivalence_is_shown_by_a_large_study_of_equals_and_by_no_small_one():
 
 
 def test_two_arms_one_margin_apart_are_called_equivalent_in_5_of_100_studies():
-    shown = []
-    for seed in range(600):
+    at_the_margin, alike = [], []
+    for seed in range(300):
         rng = np.random.default_rng(seed)
         table = drawn(rng, readers=6, cases_per_arm=40, of_case=0.5, of_arm=0.1, of_reader=0.5)
-        result = covers(table, seed)[1]
-        shown.append(result.p(-0.5, tail="above") < 0.05)  # as if the truth lay at the margin
-        assert (abs(result.value) + result.reach(0.9) < 0.5) == (
-            max(result.p(0.5, tail="below"), result.p(-0.5, tail="above")) < 0.05
-        )
-    assert np.mean(shown) > 0.5  # the truth is 0, half a point inside: mostly seen
-    outside = []
-    for seed in range(600):
-        rng = np.random.default_rng(seed)
-        table = drawn(rng, readers=6, cases_per_arm=40, of_case=0.5, of_arm=0.1, of_reader=0.5)
+        tested = equivalence_of(spread_of(table), 240, 0.5, 0.05, sd=1)
+        assert tested.shown == (tested.low > -0.5 and tested.high < 0.5)
+        alike.append(tested.shown)
         table.values[table.arms == REAL] += 0.5
-        outside.append(covers(table, seed)[1].p(0.5, tail="below") < 0.05)
-    assert 0.025 <= np.mean(outside) <= 0.075
+        at_the_margin.append(equivalence_of(spread_of(table), 240, 0.5, 0.05, sd=1).shown)
+    assert 0.02 <= np.mean(at_the_margin) <= 0.085
+    assert np.mean(alike) > 0.5
 
 
 def test_a_difference_that_is_there_is_seen():
@@ -251,12 +243,14 @@ def test_weights_of_1_give_numpys_mean_and_median():
 
 def test_the_median_time_of_a_slow_arm_is_longer_and_equal_arms_cover():
     covered = []
-    for seed in range(200):
-        times = invented(seed=seed, cases_per_arm=12, repeats=0).times()
-        again = resample(4, times.arms, replicates=200, seed=seed)
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        times = drawn(rng, readers=5, cases_per_arm=15, of_case=0.3, of_arm=0, of_reader=0.3)
+        times.values[:] = np.exp(4 + 0.4 * times.values)
+        again = draws(5, 15)
         read = compare_times(times, REAL, PSEUDO, resampling=again)
         covered.append(read.difference.low <= 0 <= read.difference.high)
-    assert np.mean(covered) >= 0.92
+    assert 0.9 <= np.mean(covered) <= 0.99
     times.values[times.arms == REAL] += 40
     read = compare_times(times, REAL, PSEUDO, resampling=again)
     assert read.difference.low > 0
@@ -268,7 +262,7 @@ def test_readers_who_slow_down_show_it_along_the_order():
     assert slow.low < 2 < slow.high
     assert slow.low > 0
     covered = []
-    for seed in range(200):
+    for seed in range(150):
         steady = invented(seed=seed, readers=3, cases_per_arm=8, repeats=0).of("realism")
         trend = trend_by_position(steady, lambda r: r.seconds)
         covered.append(trend.low <= 0 <= trend.high)

@@ -87,20 +87,20 @@ def test_modalities_that_are_alike_are_called_different_in_5_of_100_studies():
 
 
 def test_modalities_that_differ_are_found():
-    p = [compare_modalities(*readers(seed, gain=1.0)).p for seed in range(50)]
+    p = [compare_modalities(*readers(seed, gain=1.0)).p for seed in range(30)]
     assert np.mean(np.array(p) < 0.05) > 0.9
 
 
 def test_arms_with_cases_of_their_own_share_no_covariance():
     covered = []
-    for seed in range(400):
+    for seed in range(150):
         ratings, truth = readers(seed, modalities=1)
         others, their_truth = readers(10_000 + seed, modalities=1)
         [difference] = compare_arms_by_area(
             [(ratings[0], truth), (others[0], their_truth)]
         ).differences
         covered.append(difference.low <= 0 <= difference.high)
-    assert 0.925 <= np.mean(covered) <= 0.985
+    assert 0.91 <= np.mean(covered) <= 0.99
     paired = compare_modalities(np.stack([ratings[0], others[0]]), truth).differences[0]
     assert paired.value == pytest.approx(difference.value)
 
