@@ -5,6 +5,7 @@ Drawn once for each bundle, by a worker, after the first pseudo-MRI.
 
 import logging
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from django.conf import settings
@@ -32,4 +33,5 @@ def draw_mean(bundle: Bundle) -> None:
         draft.rename(place)
     except OSError:
         logger.warning("The mean of bundle %s could not be written", bundle.version)
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # the disk that refused one may refuse the other
+            draft.unlink()

@@ -69,14 +69,14 @@ def volumes_of(
     pseudo_mri: PseudoMRI, patient: Patient, card: Mapping[str, Any]
 ) -> Sequence[Volume]:
     """The regions that a decoding measured, in the order of the page."""
-    found, errors = _spelled(pseudo_mri.volumes_ml), _spelled(pseudo_mri.volume_errors_ml)
+    found: Mapping[str, float] = pseudo_mri.volumes_ml
     norms = norms_of(card)
     return [
         Volume(
             name=label,
             is_further=name in FURTHER and not STRUCTURES.keys().isdisjoint(found),
             volume_ml=found[name],
-            error_ml=errors.get(name),
+            error_ml=pseudo_mri.volume_errors_ml.get(name),
             usual=_usual(norms, name, found[name], patient) if norms else None,
         )
         for name, label in LABELS.items()
@@ -95,15 +95,8 @@ def norms_of(card: Mapping[str, Any]) -> Norms | None:
         return None
 
 
-def _spelled(volumes: Mapping[str, float]) -> dict[str, float]:
-    """Names as `LABELS` spells them; cards write "lateral ventricles", too."""
-    return {name.replace(" ", "_"): volume for name, volume in volumes.items()}
-
-
 def _usual(norms: Norms, name: str, volume_ml: float, patient: Patient) -> Usual | None:
     age = patient.age_years
-    spelling = {known.replace(" ", "_"): known for known in norms.structures}
-    name = spelling.get(name, name)
     sex = None if patient.female is None else ("F" if patient.female else "M")
     percentile = norms.percentile(name, volume_ml, age_years=age, sex=sex)
     low, middle, high = (
@@ -125,7 +118,6 @@ class Moved:
 
 def moved_volumes(before: Mapping[str, float], after: Mapping[str, float]) -> list[Moved]:
     """Regions of a what-if beside those of the patient's own pseudo-MRI."""
-    before, after = _spelled(before), _spelled(after)
     labels = LABELS if STRUCTURES.keys().isdisjoint(after) else STRUCTURES
     return [
         Moved(label, before.get(name), after[name])

@@ -226,12 +226,15 @@ def test_volumes_stand_beside_what_is_usual_for_age_and_sex(page, world):
     world.bundle.card = {**CARD, "norms": norms.to_entries()}
     world.bundle.save()
     PseudoMRI.objects.update(
-        volumes_ml={"hippocampus": 6.0, "brain": 1100.0}, volume_errors_ml={"hippocampus": 0.4}
+        volumes_ml={"hippocampus": 6.0, "lateral ventricles": 40.0, "tissue": 1300.0},
+        volume_errors_ml={"hippocampus": 0.4},
     )
 
     text = page()
 
     assert "against 120 made-up people" in text
+    assert "Lateral ventricles" in text
+    assert "Where CSF is, by region" in text
     assert '<td class="n">6 <span class="quiet">± 0.4</span></td>' in text
     assert '<td class="n quiet">5.2 to 6.8</td>' in text
     assert '<td class="n">50</td>' in text
