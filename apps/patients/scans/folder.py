@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
@@ -108,7 +108,8 @@ def publish(made: Path) -> Path:
         draft.chmod(0o600)
         draft.rename(place)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # the disk that refused one may refuse the other
+            draft.unlink()
         raise ScanStorageError(no_room(error)) from error
     return place
 

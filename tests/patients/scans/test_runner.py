@@ -14,7 +14,7 @@ from apps.jobs.attempt import Attempt, LeaseLostError
 from apps.jobs.models import JobState
 from apps.patients.models import Scan
 from apps.patients.scans import runner, sandbox, services
-from apps.patients.scans.folder import ScanFolder
+from apps.patients.scans.folder import ScanFolder, ScanStorageError
 from tests.hostile_scans import CANARY, ITEMS, nifti
 from tests.phantom_head import make_head
 
@@ -126,6 +126,17 @@ def test_what_was_made_of_a_cancelled_scan_is_thrown_away(attempt, refused, left
     with pytest.raises(LeaseLostError):
         runner.keep(attempt, refused)
     assert left() == []
+
+
+def test_a_disk_that_refuses_is_said_so_and_leaves_the_head_for_another_try(
+    attempt, refused, settings, left
+):
+    settings.MEDIA_ROOT.write_text("no folder")
+
+    with pytest.raises(ScanStorageError, match="make room"):
+        runner.keep(attempt, refused)
+    assert left() == ["source"]
+    assert Scan.objects.get().head_kept
 
 
 def test_where_the_owner_keeps_heads_they_are_kept(attempt, refused):
