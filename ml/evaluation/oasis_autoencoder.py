@@ -28,6 +28,7 @@ from ml.evaluation.oasis import Scanned
 from ml.evaluation.swap import reconstruction
 from ml.evaluation.tables import shown
 from ml.skip_bank import SkipBank, choose_donors
+from ml.training.learn import one_thread
 from ml.training.pretrain_unet import encode, encode_with_skips, pretrain_unet
 from ml.training.stage_watch import StageWatch
 from ml.training.teacher import RIDGES
@@ -77,25 +78,40 @@ def autoencoder_on_oasis(
         progress=lambda done, total, _: report("autoencoder", done, total),
     )
     watch.lap("autoencoder")
-    persons = [people.persons[row] for row in rows["train"]]
-    donors = torch.tensor(choose_donors(persons, settings.skip_bank.max_donors, seed))
-    z, skips = encode_with_skips(unet, people.volumes[rows["train"]][donors])
-    bank = SkipBank.build(z, skips, [persons[row] for row in donors], settings.skip_bank)
-    held = people.volumes[rows["held_out"]]
-    similar = reconstruction(unet, bank, held, [people.persons[row] for row in rows["held_out"]])
-    results = {
+    with one_thread():
+        measured = _measured(unet, cohort, people, rows, settings, seed)
+    watch.lap("measuring")
+    return {
         "spacing_mm": settings.spacing_mm,
         "seed": seed,
         "trained_on_scans": len(rows["train"]),
         "held_out_people": len(rows["held_out"]),
         "losses": pretrained.losses,
         "components_share": pretrained.components_share,
+        **measured,
+        "seconds": watch.laps,
+    }
+
+
+def _measured(
+    unet: UNet3D,
+    cohort: Cohort,
+    people: Scanned,
+    rows: Mapping[str, Tensor],
+    settings: Profile,
+    seed: int,
+) -> dict[str, Any]:
+    persons = [people.persons[row] for row in rows["train"]]
+    donors = torch.tensor(choose_donors(persons, settings.skip_bank.max_donors, seed))
+    z, skips = encode_with_skips(unet, people.volumes[rows["train"]][donors])
+    bank = SkipBank.build(z, skips, [persons[row] for row in donors], settings.skip_bank)
+    held = people.volumes[rows["held_out"]]
+    similar = reconstruction(unet, bank, held, [people.persons[row] for row in rows["held_out"]])
+    return {
         "ssim": asdict(similar),
         "volumes_from_z": _volumes_from_z(unet, people, _own_volumes(cohort), rows),
         "swap": _swaps(unet, bank, people, rows["held_out"], seed),
     }
-    watch.lap("measuring")
-    return results | {"seconds": watch.laps}
 
 
 def _split(people: Scanned, seed: int) -> dict[str, Tensor]:
