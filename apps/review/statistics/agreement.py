@@ -113,7 +113,7 @@ def krippendorff_alpha(ratings: Table, categories: Sequence[float], level: Level
     coincidences = (counts[:, :, None] * counts[:, None, :] - itself) * paired[:, None, None]
 
     def statistic(cases: CaseWeights) -> Replicates:
-        together = np.einsum("bu,ukl->bkl", cases, coincidences)
+        together = np.einsum("bc,ckl->bkl", cases, coincidences)
         totals = together.sum(2)
         distance = _squared_distance(scale, totals, level)
         observed = (together * distance).sum((1, 2)) * (totals.sum(1) - 1)
