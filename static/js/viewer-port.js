@@ -169,6 +169,14 @@
       nv.setRenderAzimuthElevation(azimuth, elevation); // draws
     }
 
+    /** Do several things and draw once: NiiVue keeps quiet while it is busy. */
+    atOnce(actions) {
+      this.nv.isBusy = true;
+      actions();
+      this.nv.isBusy = false;
+      this.nv.drawScene();
+    }
+
     /** Draw now and hand the picture over in the same turn, because the buffer is not kept. */
     snapshot(copy) {
       this.nv.drawScene();

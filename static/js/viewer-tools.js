@@ -36,11 +36,17 @@
     }
 
     arrange() {
+      const layout = this.layoutOfPorts();
+      this.all((port) => port.arrange(...layout));
+    }
+
+    /** Where each view lies in a port, and whether the views are small. */
+    layoutOfPorts() {
       this.stage.dataset.ports = String([...this.section.querySelectorAll("[data-port]")].filter((figure) => !figure.hidden).length);
       const { clientWidth, clientHeight } = this.main.canvas;
       const all = this.stage.dataset.ports !== "1" ? PORT : clientWidth > 1.6 * clientHeight ? WIDE : NARROW;
       const parts = this.layout === "all" ? all : { [this.layout]: [0, 0, 1, 1] };
-      this.all((port) => port.arrange(parts, this.layout === "all" && all === PORT));
+      return [parts, this.layout === "all" && all === PORT];
     }
 
     async compare() {

@@ -186,12 +186,14 @@
     /** Show what the others show. */
     join(name) {
       const port = this.ports[name];
-      port.setWindow(this.window);
-      port.setCrosshair(this.crosshair);
-      port.setRadiological(this.radiological);
       this.figure(name).hidden = !this.comparing;
-      this.arrange();
-      port.setView(this.view);
+      port.atOnce(() => {
+        port.setWindow(this.window);
+        port.setCrosshair(this.crosshair);
+        port.setRadiological(this.radiological);
+        port.arrange(...this.layoutOfPorts());
+        port.setView(this.view);
+      });
       this.linked.add(port);
       this.read(this.view.mm);
     }
