@@ -145,7 +145,6 @@ def test_the_autoencoder_is_measured_on_people_it_has_not_seen(folder):
     assert parts in {PEOPLE + 1 - FAILED - LOST, PEOPLE - FAILED - LOST}
     ventricles = images["volumes_from_z"]["lateral ventricles"]
     assert ventricles["low"] > 0
-    assert ventricles["mean_error_ml"] < ventricles["spread_ml"]
     assert images["ssim"]["own"] > images["ssim"]["mean_brain"]
     text = readable_images(images)
     assert "| lateral ventricles | 0." in text
