@@ -76,6 +76,7 @@ def test_an_uploaded_cohort_is_scored_and_a_pseudo_mri_drawn(
     workers.start("surrogate")
     workers.start("decode-and-training")
     workers.start("import")
+    workers.start("scan")
     workers.start("sweep")
     run = ended(request(people(20)))
     assert_every_patient_has_one_prediction(run)
