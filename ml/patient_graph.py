@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -154,11 +155,13 @@ class FindingScaler(nn.Module):
         self.register_buffer("seen", torch.zeros(width))
         self.register_buffer("lowest", torch.zeros(width))
         self.register_buffer("highest", torch.zeros(width))
+        known = {**dictionary(), **{concept.id: concept for concept in self.concepts}}
         read = {concept.id: place for place, concept in enumerate(self.concepts)}
-        self._limits = {
-            name: (concept.low, concept.high, read.get(name, -1))
-            for name, concept in {**dictionary(), **{c.id: c for c in self.concepts}}.items()
-        }
+        self._names = {name: number for number, name in enumerate(known)}
+        self._place = np.array([read.get(name, -1) for name in known] + [-1])
+        # A name of no concept is looked up last; no value lies between its limits.
+        self._lowest_allowed = np.array([concept.low for concept in known.values()] + [math.inf])
+        self._most_allowed = np.array([concept.high for concept in known.values()] + [-math.inf])
         self._width = np.array(
             [len(c.levels) if c.kind is Kind.CATEGORICAL else 1 for c in self.concepts], dtype=int
         )
@@ -244,29 +247,38 @@ class FindingScaler(nn.Module):
         self, records: Sequence[PatientRecord]
     ) -> tuple[Int[np.ndarray, " seen"], Int[np.ndarray, " seen"], Float[np.ndarray, " seen"]]:
         """Row, column and value of what was observed, row by row and column by column."""
-        rows: list[int] = []
-        places: list[int] = []
-        numbers: list[float] = []
-        for row, record in enumerate(records):
-            for name, value in record.values.items():
-                low, high, place = self._limits.get(name, _UNKNOWN)
-                if not low <= value <= high:
-                    raise self._refusal(row, name)
-                if place >= 0:
-                    rows.append(row)
-                    places.append(place)
-                    numbers.append(value)
-        concept = np.array(places, dtype=np.int64)
+        number_of, unknown = self._names.get, len(self._names)
+        numbers: list[int] = []
+        values: list[float] = []
+        for record in records:
+            numbers += [number_of(name, unknown) for name in record.values]
+            values += record.values.values()
+        number = np.array(numbers, dtype=np.int64)
+        value_ = np.array(values, dtype=np.float64)
+        row_ = np.repeat(np.arange(len(records)), [len(record.values) for record in records])
+        allowed = (self._lowest_allowed[number] <= value_) & (value_ <= self._most_allowed[number])
+        if not allowed.all():
+            self._refuse(records, int(allowed.argmin()), row_)
+        concept = self._place[number]
+        is_read = concept >= 0
+        concept, value_, row_ = concept[is_read], value_[is_read], row_[is_read]
         width = self._width[concept]
         finding = np.repeat(np.arange(len(concept)), width)
         level = np.arange(len(finding)) - np.repeat(np.cumsum(width) - width, width)
         column = self._first[concept][finding] + level
-        value_ = np.array(numbers, dtype=np.float64)[finding]
         level_of = self._level[column]
-        value_ = np.where(np.isnan(level_of), value_, value_ == level_of)
-        row_ = np.array(rows, dtype=np.int64)[finding]
+        value_ = np.where(np.isnan(level_of), value_[finding], value_[finding] == level_of)
+        row_ = row_[finding]
         order = np.lexsort((column, row_))
         return row_[order], column[order], value_[order]
+
+    def _refuse(
+        self, records: Sequence[PatientRecord], observation: int, row_: Int[np.ndarray, " given"]
+    ) -> NoReturn:
+        """Name what is wrong with an observation, counted over all records."""
+        row = int(row_[observation])
+        names = list(records[row].values)
+        raise self._refusal(row, names[observation - int(np.searchsorted(row_, row))])
 
     def _refusal(self, row: int, name: str) -> RecordError:
         concept = next((c for c in self.concepts if c.id == name), dictionary().get(name))
@@ -280,9 +292,6 @@ class FindingScaler(nn.Module):
             f"{concept.high:g} {concept.unit}".rstrip()
             + ". Correct the value or leave it out."
         )
-
-
-_UNKNOWN = (math.inf, -math.inf, -1)  # no value lies between these
 
 
 def graph_with_dictionary(

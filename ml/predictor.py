@@ -176,8 +176,9 @@ class Predictor:
     ) -> Iterator[tuple[Answer, tuple[str, ...]] | None]:
         """For each record the answer and reasons that take the place of a probability, or None."""
         far = self._mirage.familiarity.unfamiliar(reading.embedding)
+        inputs = frozenset(self.card.schema)
         for record, unfamiliar in zip(records, far, strict=True):
-            given = sum(name in record.values for name in self.card.schema)
+            given = len(inputs & record.values.keys())
             if given < self.card.min_inputs:
                 yield (
                     Answer.TOO_FEW,

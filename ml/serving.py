@@ -69,8 +69,10 @@ class StackedMembers:
         """Every layer, over the columns that some of these patients have."""
         state = self._mask[:, None].expand(-1, len(findings), -1)
         heard = _Heard.of(findings, self._columns)
+        members, patients, width = state.shape
+        messages = torch.empty(members, patients, len(heard.columns), width)
         for layer in self._layers:
-            state = state + layer.receive(state, heard)
+            state = state + layer.receive(state, heard, messages)
         return state
 
 
@@ -181,15 +183,19 @@ class _Layer:
         )
 
     def receive(
-        self, state: Float[Tensor, "members patients width"], heard: _Heard
+        self,
+        state: Float[Tensor, "members patients width"],
+        heard: _Heard,
+        mixed: Float[Tensor, "members patients used width"],
     ) -> Float[Tensor, "members patients width"]:
+        """What each patient receives; `mixed` is written over, as memory is dear to come by."""
         members, patients, width = state.shape
         heads = self.attention.shape[1]
         carried = self.carried.index_select(2, heard.columns)
         query = self.query(nn.functional.layer_norm(state, (width,)))
-        mixed = torch.addcmul(query[:, :, None], heard.presence[..., None], self.presence[:, None])
-        mixed += carried[:, None, 0]
-        mixed.addcmul_(heard.value[..., None], carried[:, None, 1])
+        torch.addcmul(carried[:, None, 0], heard.value[..., None], carried[:, None, 1], out=mixed)
+        mixed.addcmul_(heard.presence[..., None], self.presence[:, None])
+        mixed += query[:, :, None]
         spoken = nn.functional.leaky_relu_(mixed, SLOPE).view(members, -1, width)
         logits = torch.bmm(self.attention, spoken.transpose(1, 2))
         weight = (logits.view(members, heads, patients, -1) + heard.unheard).softmax(3)
