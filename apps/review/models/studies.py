@@ -182,7 +182,7 @@ class Slot(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(token__regex=r"^[0-9a-f]{32}$"),  # noqa: S106 - a pattern
-                name="slot_token_is_128_bits"
+                name="slot_token_is_128_bits",
             ),
         ]
 
