@@ -1,0 +1,1 @@
+"""Every write to reader studies starts here."""
