@@ -212,6 +212,7 @@ CELERY_TASK_ROUTES = {
     "apps.inference.tasks.try_what_if_task": {"queue": "surrogate"},
     "apps.inference.tasks.forget_what_ifs_task": {"queue": "sweep"},
     "apps.inference.tasks.decode_pseudo_mri_task": {"queue": "decode"},
+    "apps.review.tasks.*": {"queue": "decode"},
     "apps.registry.tasks.*": {"queue": "training"},
     "apps.patients.tasks.preprocess_scan_task": {"queue": "scan"},
     "apps.patients.tasks.*": {"queue": "import"},

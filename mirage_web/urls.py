@@ -9,4 +9,5 @@ urlpatterns = [
     path("", include("apps.patients.urls")),
     path("", include("apps.inference.urls")),
     path("", include("apps.registry.urls")),
+    path("", include("apps.review.urls")),
 ]

@@ -69,6 +69,7 @@ class StudyEvent(models.Model):
         READER_REMOVED = "reader_removed", "Reader removed"
         FREEZE_REQUESTED = "freeze_requested", "Freeze requested"
         OPENED = "opened", "Opened"
+        DRAFT_AGAIN = "draft_again", "Back to draft"
         LOCKED = "locked", "Locked"
         UNBLINDED = "unblinded", "Unblinded"
         ANALYSED = "analysed", "Analysed"

@@ -10,7 +10,7 @@ from django.urls import reverse
 from apps.accounts.models import User
 from apps.inference.models import PseudoMRI
 from apps.jobs.models import Job, JobQuerySet
-from apps.patients.models import Scan
+from apps.patients.models import Patient, Scan
 from apps.review.protocol import Arm, Protocol
 
 
@@ -132,16 +132,32 @@ class Case(models.Model):
     pseudo_mri = models.ForeignKey(
         PseudoMRI, on_delete=models.SET_NULL, null=True, related_name="+", help_text="Its source."
     )
+    patient = models.ForeignKey(
+        Patient,
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="+",
+        help_text="Whose brain it shows, so that the study copy goes when the patient goes.",
+    )
     source_sha256 = models.CharField(max_length=64, help_text="Of the volume it was made from.")
     is_ad = models.BooleanField(null=True, help_text="Recorded diagnosis, where there is one.")
     age_years = models.FloatField(null=True)
     is_female = models.BooleanField(null=True)
     file = models.CharField(max_length=200, blank=True, help_text="Path below the media folder.")
     sha256 = models.CharField(max_length=64, blank=True, help_text="Of the study copy.")
+    withdrawn_at = models.DateTimeField(
+        null=True, help_text="When its patient was deleted and its study copy with them."
+    )
 
     class Meta:
         ordering = ["study", "number"]
         constraints = [
+            models.CheckConstraint(
+                condition=Q(withdrawn_at=None)
+                | Q(withdrawn_at__isnull=False)
+                & Q(file="", age_years=None, is_female=None, is_ad=None, patient=None),
+                name="withdrawn_case_shows_nobody",
+            ),
             models.UniqueConstraint(fields=["study", "number"], name="one_case_per_number"),
             models.UniqueConstraint(
                 fields=["study", "arm", "source_sha256"], name="one_case_per_source_and_arm"
