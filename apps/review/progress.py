@@ -51,15 +51,15 @@ class Progress:
         return max(1, round(self.left * self.pace_s / 60))
 
 
-def progress_of(reader: Reader, *, per_session: int) -> Progress:
-    """Count a reader's presentations."""
+def progress_of(reader: Reader, *, total: int) -> Progress:
+    """Where a reader stands among their `total` presentations, as blinding counts them."""
     submitted = Reading.objects.filter(slot__reader=reader, submitted_at__isnull=False)
     times_ms = list(submitted.values_list("active_ms", flat=True))
     pace_s = median(times_ms) / 1000 if len(times_ms) >= FEWEST_FOR_A_PACE else None
     return Progress(
-        total=reader.slots.count(),
+        total=total,
         done=len(times_ms),
-        per_session=max(1, per_session),
+        per_session=reader.study.plan.cases_per_session,
         pace_s=pace_s,
     )
 

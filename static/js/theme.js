@@ -3,14 +3,17 @@
 "use strict";
 
 (() => {
-  const KEY = "mirage-theme";
-  const NEXT = { system: "light", light: "dark", dark: "system" };
+  // A page may open in a theme of its own, such as the reading page, and then keeps a choice of its own.
+  const own = document.documentElement.dataset.theme;
+  const KEY = own ? "mirage-theme-reading" : "mirage-theme";
+  const START = own || "system";
+  const NEXT = own ? { light: "dark", dark: "light" } : { system: "light", light: "dark", dark: "system" };
 
   const stored = () => {
     try {
-      return localStorage.getItem(KEY) || "system";
+      return localStorage.getItem(KEY) || START;
     } catch {
-      return "system"; // storage is switched off: the choice lasts for this page only
+      return START; // storage is switched off: the choice lasts for this page only
     }
   };
 
@@ -21,7 +24,7 @@
 
   const store = (theme) => {
     try {
-      if (theme === "system") localStorage.removeItem(KEY);
+      if (theme === START) localStorage.removeItem(KEY);
       else localStorage.setItem(KEY, theme);
     } catch {
       // as above

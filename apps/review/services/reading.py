@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from apps.errors import MirageError
 from apps.review.answers import checked, checked_answer, missing
+from apps.review.blinding import next_slot
 from apps.review.models import Amendment, Reading, Slot, StudyState
 from apps.review.progress import amended_answers
 from apps.review.protocol import Protocol
@@ -220,8 +221,8 @@ def _state(slot: Slot) -> str:
 
 
 def _comes_too_early(slot: Slot) -> bool:
-    earlier = Slot.objects.filter(reader=slot.reader, position__lt=slot.position)
-    return earlier.exclude(reading__submitted_at__isnull=False).exists()
+    due = next_slot(slot.reader)
+    return due is not None and due.position < slot.position
 
 
 def _plan(slot: Slot) -> Protocol:
