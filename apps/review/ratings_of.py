@@ -80,8 +80,10 @@ def presentations_of(study: ReaderStudy) -> list[Presentation]:
 
 
 def missing_readings(study: ReaderStudy) -> int:
-    """How many presentations of the study proper have not been submitted."""
-    meant = Slot.objects.filter(reader__study=study, case__is_practice=False)
+    """Presentations of the study proper that are not submitted; withdrawn cases do not count."""
+    meant = Slot.objects.filter(
+        reader__study=study, case__is_practice=False, case__withdrawn_at=None
+    )
     return meant.filter(reading__submitted_at=None).count()
 
 

@@ -92,6 +92,11 @@ class Report:
         return [name for name, _ in MEASURES]
 
     @property
+    def inner_level(self) -> str:
+        """Percents of the interval of the equivalence test."""
+        return f"{100 * (1 - 2 * self.plan.alpha):g}"
+
+    @property
     def ratings_per_arm(self) -> str:
         """How many first readings each arm has."""
         counts = self.content["described"]["readings"]
