@@ -16,7 +16,7 @@ demo: install  ## start everything and serve the application on 127.0.0.1; Ctrl-
 	@$(BIN)/python manage.py demo
 
 test: install-dev browser  ## install what the tests need and run every test
-	$(BIN)/pytest --numprocesses 3 --dist loadfile
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 check: install-dev browser  ## everything CI runs, cheapest first; the tests come last
 	$(BIN)/ruff check .
@@ -27,7 +27,7 @@ check: install-dev browser  ## everything CI runs, cheapest first; the tests com
 	git ls-files | grep -v -e lock -e static/samples -e concepts.toml | xargs $(BIN)/codespell
 	$(BIN)/deptry .
 	$(BIN)/python manage.py makemigrations --check --dry-run
-	$(BIN)/pytest --numprocesses 3 --dist loadfile
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 fix: install-dev  ## mend what can be mended
 	$(BIN)/ruff check --fix .

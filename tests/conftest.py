@@ -34,6 +34,13 @@ def pytest_xdist_setupnodes():
     os.environ.pop("DJANGO_SETTINGS_MODULE", None)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Files with a slow test first: else one process would be left alone with one of them."""
+    slow = {i.path for i in items if {"slow", "browser"} & {m.name for m in i.iter_markers()}}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def pytest_unconfigure():
     shutil.rmtree(DATA_DIR, ignore_errors=True)
     shutil.rmtree(embedded.socket_folder(DATA_DIR), ignore_errors=True)

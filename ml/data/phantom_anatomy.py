@@ -12,10 +12,15 @@ in MNI152 coordinates (x to the right, y to the front, z up):
   put back where the distance to white matter has its crest.
 """
 
-from dataclasses import dataclass
+import hashlib
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass, fields
 from functools import lru_cache
+from pathlib import Path
 
 import nibabel as nib
+import nilearn
 import numpy as np
 from jaxtyping import Bool, Float32
 from nilearn import datasets
@@ -23,6 +28,7 @@ from numpy import ndarray
 from scipy import ndimage
 from scipy.special import expit
 
+from ml.data import mri
 from ml.data.mri import Grid, at_grid
 
 Volume = Float32[ndarray, "x y z"]
@@ -46,6 +52,9 @@ _HIPPOCAMPUS_AXIS = (
 # widening keeps the volume of the hippocampus as it is.
 HORN_PRESSURE = 0.19
 REGIONS = ("ventricles", "hippocampus", "cortex", "brain")
+KEPT = Path.home() / ".cache" / "mirage"
+FINEST_KEPT_MM = 2.0  # 70 MB; finer ones would be eight times that
+_PARTS = (1, len(REGIONS), 3, 3, 3, 1, 1)  # volumes of each field of Anatomy
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +80,72 @@ class Anatomy:
     superficial: Volume
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=3)
 def anatomy(grid: Grid) -> Anatomy:
-    """Build the shared anatomy; takes about three seconds, once per process and grid."""
+    """The shared anatomy: built in some six seconds once, then read from the user's cache folder.
+
+    What was built by another version of this code is not read. Where the folder cannot be written
+    the anatomy is built again in every process.
+    """
+    place = _kept(grid)
+    with suppress(OSError, ValueError, EOFError):  # not there yet, or cut short
+        return _read(place, grid)
+    built = _build(grid)
+    if grid.spacing_mm >= FINEST_KEPT_MM:
+        with suppress(OSError):
+            _keep(_stacked(built), place)
+    return built
+
+
+def _kept(grid: Grid) -> Path:
+    """Where the anatomy of a grid lies, named by all that it follows from."""
+    sources = b"".join(Path(path).read_bytes() for path in (__file__, mri.__file__))
+    made_by = hashlib.sha256(sources + nilearn.__version__.encode()).hexdigest()[:16]
+    return KEPT / f"anatomy-{made_by}-{grid.spacing_mm:g}mm.npy"
+
+
+def _stacked(brain: Anatomy) -> Float32[ndarray, "volumes x y z"]:
+    parts = [getattr(brain, field.name) for field in fields(brain)]
+    return np.concatenate([part.reshape(-1, *brain.t1.shape) for part in parts])
+
+
+def _read(place: Path, grid: Grid) -> Anatomy:
+    """The inverse of `_stacked` and `_keep`.
+
+    Raises:
+        OSError: there is no such file.
+        ValueError, EOFError: it is cut short, or holds something else.
+    """
+    volumes = np.load(place, allow_pickle=False)
+    if volumes.shape != (sum(_PARTS), *grid.shape):
+        raise ValueError(f"{place.name} has the shape {volumes.shape}")
+    t1, regions, ventricle, hippocampus, thinning, beside, superficial = np.split(
+        volumes, np.cumsum(_PARTS)[:-1]
+    )
+    return Anatomy(
+        t1=t1[0],
+        regions=regions,
+        ventricle_flow=ventricle,
+        hippocampus_flow=hippocampus,
+        thinning=thinning,
+        periventricular=beside[0],
+        superficial=superficial[0],
+    )
+
+
+def _keep(volumes: Float32[ndarray, "volumes x y z"], place: Path) -> None:
+    """Write a file whole or not at all: several processes may do so at once."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    draft = place.with_name(f"{secrets.token_hex(8)}.part")
+    try:
+        with draft.open("wb") as file:
+            np.save(file, volumes)
+        draft.replace(place)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _build(grid: Grid) -> Anatomy:
     box, affine = _brain_box(datasets.load_mni152_brain_mask(resolution=1))
     grey = _fine(datasets.load_mni152_gm_template(resolution=1))[box]
     white = _fine(datasets.load_mni152_wm_template(resolution=1))[box]

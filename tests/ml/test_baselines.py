@@ -9,6 +9,7 @@ from ml.evaluation.baselines import BASELINES, BaselineError, fit_baseline, fit_
 from ml.evaluation.metrics import auc
 from ml.records import PatientRecord
 
+pytestmark = pytest.mark.slow
 CONCEPTS = [dictionary()[name] for name in ("age", "female", "falls", "diabetes", "bmi")]
 
 

@@ -10,6 +10,8 @@ from ml.concepts import schema
 from ml.records import Answer, Prediction
 from tests.ml.graph_case import records
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments):
     return subprocess.run(

@@ -14,6 +14,8 @@ from ml.records import PatientRecord
 from ml.training.input_ranges import FEWEST, input_ranges
 from tests.ml.graph_case import records
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def predictor(bundle_folder):

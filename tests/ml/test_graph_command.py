@@ -8,6 +8,8 @@ from ml.__main__ import _outline
 from ml.knowledge_file import read_knowledge
 from tests.ml.ibkh_case import append, write_ibkh
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments):
     return subprocess.run(

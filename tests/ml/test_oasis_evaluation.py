@@ -30,6 +30,7 @@ from ml.training import teacher
 from ml.training.learn import knowledge
 from tests.ml.oasis_case import FAILED, LOST, YOUNG, write_oasis
 
+pytestmark = pytest.mark.slow
 PEOPLE = 64
 TINY = PROFILES["tiny"]
 QUICK = replace(

@@ -1,10 +1,11 @@
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
 
+from ml.data import phantom_anatomy
 from ml.data.cohort import Cohort, CohortError
 from ml.data.mri import UnknownSpacingError, grid, is_marked_synthetic, read_volume
 from ml.data.phantom import (
@@ -18,6 +19,7 @@ from ml.data.phantom import (
 )
 from ml.data.phantom_anatomy import REGIONS, anatomy
 
+pytestmark = pytest.mark.slow
 COARSE = grid(8.0)
 FINE = grid(4.0)
 CONFIG = PhantomConfig()
@@ -167,3 +169,37 @@ def test_recorded_labels_are_wrong_as_often_as_stated():
     ]
     wrong = np.mean([person.label != person.state for person in people])
     assert wrong == pytest.approx(0.2, abs=0.03)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A folder to keep anatomies in, which at first is a file."""
+    place = tmp_path / "cache"
+    place.write_text("no folder")
+    monkeypatch.setattr(phantom_anatomy, "KEPT", place)
+    anatomy.cache_clear()
+    yield place
+    anatomy.cache_clear()
+
+
+def test_an_anatomy_is_built_where_it_cannot_be_kept_and_read_where_it_was_kept(cache):
+    built = anatomy(COARSE)
+    cache.unlink()
+    phantom_anatomy._keep(phantom_anatomy._stacked(built), phantom_anatomy._kept(COARSE))
+    anatomy.cache_clear()
+    read = anatomy(COARSE)
+
+    assert read is not built
+    for field in fields(built):
+        np.testing.assert_array_equal(getattr(read, field.name), getattr(built, field.name))
+
+
+@pytest.mark.parametrize(
+    "spoiled", [b"", b"\x93NUMPY cut short", None], ids=["empty", "cut", "other"]
+)
+def test_a_kept_anatomy_that_is_spoiled_is_not_read(tmp_path, spoiled):
+    file = tmp_path / "kept.npy"
+    np.save(file, np.zeros(3)) if spoiled is None else file.write_bytes(spoiled)
+
+    with pytest.raises((ValueError, EOFError)):
+        phantom_anatomy._read(file, COARSE)

@@ -14,6 +14,7 @@ from ml.data.phantom import make_phantom_cohort
 from ml.evaluation.bundle_heads import bundle_heads
 from ml.training.pipeline import train
 
+pytestmark = pytest.mark.slow
 TINY = PROFILES["tiny"]
 QUICK = replace(
     TINY,

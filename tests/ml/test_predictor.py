@@ -17,6 +17,8 @@ from ml.predictor import Predictor
 from ml.records import Answer, PatientRecord
 from tests.ml.graph_case import records
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def predictor(bundle_folder):

@@ -19,6 +19,7 @@ from tests.hostile_scans import CANARY, ITEMS, VOXELS_REFUSED, file_name
 from tests.phantom_head import CANARY as NAME
 from tests.phantom_head import make_head
 
+pytestmark = pytest.mark.slow
 GRID = grid(2.0)
 
 

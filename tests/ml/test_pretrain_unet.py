@@ -18,6 +18,7 @@ from ml.training.pretrain_unet import (
     pretrain_unet,
 )
 
+pytestmark = pytest.mark.slow
 TINY = PROFILES["tiny"]
 COARSE = grid(8.0)
 TRAINING = 40

@@ -15,6 +15,7 @@ from ml.data.structures import (
     tissue_levels,
 )
 
+pytestmark = pytest.mark.slow
 GRID = grid(2.0)
 
 

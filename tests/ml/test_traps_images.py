@@ -37,6 +37,7 @@ from ml.training.train_reader import train_classifier
 from ml.unet import UNet3D
 from tests.ml.graph_case import knowledge, model_concepts, records
 
+pytestmark = pytest.mark.slow
 TINY = PROFILES["tiny"]
 COARSE = grid(8.0)
 TRAINING, HELD_OUT = 40, 24
