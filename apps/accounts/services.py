@@ -19,8 +19,10 @@ def forget_failed_sign_ins(*, username: str, address: str) -> None:
     FailedSignIn.objects.filter(key=keys["name and address"]).delete()
 
 
-def create_user(*, username: str, password: str, role: User.Role, full_name: str = "") -> User:
-    """An account with a role."""
+def create_user(
+    *, username: str, password: str | None, role: User.Role, full_name: str = ""
+) -> User:
+    """An account with a role; without a password nobody can sign in with it."""
     first, _, last = full_name.partition(" ")
     return User.objects.create_user(
         username=username, password=password, role=role, first_name=first, last_name=last

@@ -117,6 +117,7 @@
     }
 
     changed() {
+      if (!this.conflicted) this.quiet();
       remember(this.key, { answers: this.answers(), revision: this.form.elements.revision.value, active_ms: Math.round(this.time.ms()) });
       this.show();
       this.plan(QUIET_MS);

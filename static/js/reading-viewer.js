@@ -6,7 +6,8 @@
 
 (() => {
   const { START, signed } = window.ViewerTools;
-  const ALL = { axial: [0, 0, 0.5, 0.5], coronal: [0.5, 0, 0.5, 0.5], sagittal: [0, 0.5, 0.5, 0.5], render: [0.5, 0.5, 0.5, 0.5] };
+  // Where each view lies in the picture (left, top, width, height), with room for the letters of the sides.
+  const ALL = { axial: [0.01, 0.03, 0.48, 0.46], coronal: [0.51, 0.03, 0.48, 0.46], sagittal: [0.02, 0.53, 0.46, 0.46], render: [0.51, 0.53, 0.48, 0.46] };
   const PLANES = ["axial", "coronal", "sagittal"];
   const NAMES = { axial: ["Axial", 2], coronal: ["Coronal", 1], sagittal: ["Sagittal", 0] };
   const KEYS = {
@@ -177,7 +178,7 @@
     }
 
     layoutOfPorts() {
-      return [this.layout === "all" ? ALL : { [this.layout]: [0, 0, 1, 1] }, this.layout === "all"];
+      return [this.layout === "all" ? ALL : { [this.layout]: [0.01, 0.01, 0.98, 0.98] }, false];
     }
 
     arrange() {
