@@ -260,14 +260,14 @@ def problems_of(protocol: Protocol) -> list[Problem]:
     names = [question.name for question in protocol.questions]
     if not names:
         found.append(Problem("questions", "There is no question. Add at least one."))
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        found.append(
-            Problem(
-                f"questions.{name}",
-                f"{names.count(name)} questions are named {name}. Give each its own name, because "
-                "tables of answers are read by it.",
-            )
+    found += [
+        Problem(
+            f"questions.{name}",
+            f"{names.count(name)} questions are named {name}. Give each its own name, because "
+            "tables of answers are read by it.",
         )
+        for name in sorted({name for name in names if names.count(name) > 1})
+    ]
     return found + _of_arms(protocol) + _of_numbers(protocol)
 
 

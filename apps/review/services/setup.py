@@ -245,13 +245,12 @@ def reasons_against_opening(study: ReaderStudy) -> list[str]:
     readers = list(study.readers.select_related("user"))
     if not readers:
         found.append("No reader is invited. Invite at least one.")
-    for reader in readers:
-        if not reader.knows_cases and (known := selectors.known_cohorts(study, reader.user)):
-            found.append(
-                f"Reader {reader.number} ({reader.user.get_username()}) belongs to "
-                f"{_names(known)} and may know cases. Remove them, or invite them again with a "
-                "reason."
-            )
+    found += [
+        f"Reader {reader.number} ({reader.user.get_username()}) belongs to {_names(known)} and may "
+        "know cases. Remove them, or invite them again with a reason."
+        for reader in readers
+        if not reader.knows_cases and (known := selectors.known_cohorts(study, reader.user))
+    ]
     return found
 
 
@@ -358,7 +357,13 @@ def _check_protocol(protocol: Protocol) -> None:
 
 
 def _log(
-    study: ReaderStudy, kind: str, actor: User, now: datetime, *, reason: str = "", **details: object
+    study: ReaderStudy,
+    kind: str,
+    actor: User,
+    now: datetime,
+    *,
+    reason: str = "",
+    **details: object,
 ) -> None:
     StudyEvent.objects.create(
         study=study, kind=kind, actor=actor, reason=reason, details=details, happened_at=now

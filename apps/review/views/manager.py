@@ -38,10 +38,14 @@ def studies(request: SignedInRequest) -> HttpResponse:
     """The studies that the user manages."""
     _check_may_manage(request)
     submitted = Q(readers__slots__reading__submitted_at__isnull=False)
-    found = ReaderStudy.objects.managed_by(request.user).annotate(
-        reader_count=Count("readers", distinct=True),
-        slot_count=Count("readers__slots", distinct=True),
-        done=Count("readers__slots", filter=submitted, distinct=True),
+    found = (
+        ReaderStudy.objects.managed_by(request.user)
+        .annotate(
+            reader_count=Count("readers", distinct=True),
+            slot_count=Count("readers__slots", distinct=True),
+            done=Count("readers__slots", filter=submitted, distinct=True),
+        )
+        .order_by("-pk")
     )
     page = Paginator(found, STUDIES_PER_PAGE).get_page(request.GET.get("page"))
     context = {
