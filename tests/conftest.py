@@ -26,6 +26,8 @@ DATA_DIR = Path(tempfile.mkdtemp(prefix="mirage-tests-"))
 # Before anything reads the settings: no test may touch the data of a demo.
 os.environ["DJANGO_SETTINGS_MODULE"] = "mirage_web.settings"
 os.environ["MIRAGE_DATA_DIR"] = str(DATA_DIR)
+# Tests run side by side: threads that wait for each other would only take turns on the cores.
+os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 django.setup()
 
 
