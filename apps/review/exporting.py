@@ -109,7 +109,7 @@ def _json(study: ReaderStudy, made_at: datetime) -> Written:
     analysis, content = _figures(study)
     document = {
         "what": f"MIRAGE reader study {study.pk}, analysis. {RESEARCH}",
-        "readers": SIMULATED if study.is_simulated else "Radiologists of this installation.",
+        "who_read": SIMULATED if study.is_simulated else "Readers of this installation.",
         "study": study.pk,
         "made_at": made_at.isoformat(timespec="seconds"),
         "analysis": str(analysis.pk),
