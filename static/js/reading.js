@@ -43,7 +43,9 @@
         if (next) this.viewer.fetch(next).catch(() => {}); // ahead of time; if it fails, it is fetched when it is due
       });
       if (place) this.form?.mark(place.marked, place.inForm);
-      if (!place?.inForm && !document.querySelector("#amend")) this.viewer.canvas.focus({ preventScroll: true });
+      const amend = document.querySelector("#amend");
+      if (amend) (amend.querySelector(":checked") ?? amend.querySelector("fieldset input, textarea")).focus();
+      else if (!place?.inForm) this.viewer.canvas.focus({ preventScroll: true });
     }
 
     /** Where the reader is, for a reload; in this tab alone. */

@@ -25,8 +25,8 @@ class Command(BaseCommand):
     help = (
         "Read a study with programs whose skill is known, through the real pages. A draft gets N "
         "simulated readers and is frozen first (a worker must be alive), because the order of "
-        "every reader is frozen with it; of an open study, its first N simulated readers read on. The "
-        "study is marked as simulated everywhere, and the log tells the numbers."
+        "every reader is frozen with it; of an open study, its first N simulated readers read on. "
+        "The study is marked as simulated everywhere, and the log tells the numbers."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -122,7 +122,8 @@ class Command(BaseCommand):
         if len(found) < wanted:
             raise CommandError(
                 f"Study {study.pk} is open with {len(found)} simulated readers; {wanted} were "
-                "asked for. Readers are frozen with the study: ask for fewer, or begin with a draft."
+                "asked for. Readers are frozen with the study: ask for fewer, or begin with a "
+                "draft."
             )
         return found[:wanted]
 
