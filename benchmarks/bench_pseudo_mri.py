@@ -1,4 +1,8 @@
-"""A pseudo-MRI at 2 mm, from the record to the file, beside the bare decoder. Limit: 3 s."""
+"""A pseudo-MRI at 2 mm beside the bare decoder, which gets its skip features ready-made.
+
+Drawn: from a stored surrogate to the file; at most 1.3 times the bare decoder. Whole: from the
+record to the file and all that is read off it (volumes, CNN); at most 3 s, the first one too.
+"""
 
 import statistics
 import tempfile
@@ -14,6 +18,7 @@ from ml.predictor import Predictor
 from ml.records import PatientRecord
 
 LIMIT_S = 3
+LIMIT_RATIO = 1.3
 REPEATS = 7
 
 
@@ -29,12 +34,13 @@ def main() -> None:
     )
     person = PatientRecord(patient="1", values=values)
     predictor = Predictor.load(SHIPPED)
+    predictor.prepare_decoding()  # as a worker does when it starts
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "pseudo.nii"
         started = time.perf_counter()
         predictor.decode(person, out)
         first_s = time.perf_counter() - started
-        whole, bare = [], []
+        whole, drawn, bare = [], [], []
         model = predictor._decoder
         with torch.no_grad():
             surrogate = predictor._mirage.surrogate(predictor._mirage.scaler.encode([person]))
@@ -44,17 +50,24 @@ def main() -> None:
                 predictor.decode(person, out)
                 whole.append(time.perf_counter() - started)
                 started = time.perf_counter()
+                predictor.draw(surrogate, out)
+                drawn.append(time.perf_counter() - started)
+                started = time.perf_counter()
                 model.decoder.decoder(surrogate, skips)
                 bare.append(time.perf_counter() - started)
-    whole_s, bare_s = statistics.median(whole), statistics.median(bare)
+    whole_s, drawn_s, bare_s = (statistics.median(each) for each in (whole, drawn, bare))
+    ratio = round(drawn_s / bare_s, 2)
     record(
         "pseudo_mri",
         first_s=round(first_s, 3),
         decode_s=round(whole_s, 3),
         limit_s=LIMIT_S,
+        draw_s=round(drawn_s, 3),
         bare_decoder_s=round(bare_s, 3),
-        ratio_to_bare_decoder=round(whole_s / bare_s, 2),
-        passed=first_s <= LIMIT_S and whole_s <= LIMIT_S,
+        drawn_to_bare=ratio,
+        drawn_to_bare_limit=LIMIT_RATIO,
+        whole_to_bare=round(whole_s / bare_s, 2),
+        passed=first_s <= LIMIT_S and whole_s <= LIMIT_S and ratio <= LIMIT_RATIO,
     )
 
 

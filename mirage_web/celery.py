@@ -25,10 +25,11 @@ def _leave_logging_to_django(**_: Any) -> None:
 def _begin(**_: Any) -> None:
     """Tie a pool process to its worker, and load the model where jobs will need it."""
     processes.die_with_parent(signal.SIGKILL)
-    if {"surrogate", "decode"} & set(app.amqp.queues.consume_from):
+    queues = set(app.amqp.queues.consume_from)
+    if {"surrogate", "decode"} & queues:
         from apps.inference.engine import warm_up  # noqa: PLC0415 - models need Django set up
 
-        warm_up()
+        warm_up(decoding="decode" in queues)
 
 
 @signals.beat_embedded_init.connect

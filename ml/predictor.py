@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Float
 
 from ml.bundle import PseudoMRIModel, load_decoder, load_mirage, load_reader
 from ml.card import BundleCard, verify
@@ -16,6 +18,9 @@ from ml.patient_graph import Findings, FindingScaler
 from ml.pseudo_mri_reader import PseudoMRIReader
 from ml.records import Answer, PatientRecord, Prediction, PseudoMRIReading
 from ml.serving import StackedMembers
+
+if TYPE_CHECKING:
+    from ml.data.mri import Grid
 
 CHUNK = 1024
 """Patients computed together: bounds memory, changes no result."""
@@ -61,33 +66,47 @@ class Predictor:
         Raises:
             RecordError: the record holds an unknown concept or an implausible value.
         """
-        from ml.data.mri import grid, write_volume
-        from ml.data.regions import REGION_NAMES, regional_volumes_ml
-        from ml.data.structures import STRUCTURES, structure_volumes_ml
-
-        here = grid(self.card.spacing_mm)
         findings = self._mirage.scaler.encode([record])
         reading = self._mirage.read(findings)
-        with torch.no_grad():
-            normalised = self._decoder.decoder(reading.surrogate)[:, 0]
-            volume = self._decoder.in_template_units(normalised)[0]
-        write_volume(
-            out,
-            volume.numpy(),
-            here,
-            synthetic=True,
-            description=f"pseudo-MRI by MIRAGE {self.card.version}",
-        )
-        structures_ml = structure_volumes_ml(normalised, here)[0].tolist()
-        csf_ml = regional_volumes_ml(normalised, here)[0].tolist()
+        normalised = self.draw(reading.surrogate, out)
         (doubt,) = self._why_not([record], reading)
         cnn, fused = (None, None) if doubt else self._read_volume(normalised, reading, findings)
         return PseudoMRIReading(
             cnn_probability=cnn,
             fused_probability=fused,
-            volumes_ml=dict(zip(STRUCTURES, structures_ml, strict=True))
-            | dict(zip(REGION_NAMES, csf_ml, strict=True)),
+            volumes_ml=self._volumes_ml(normalised),
         )
+
+    def draw(
+        self, surrogate: Float[torch.Tensor, "1 width"], out: Path
+    ) -> Float[torch.Tensor, "1 x y z"]:
+        """Write the pseudo-MRI of a stored surrogate as NIfTI marked SYNTHETIC.
+
+        Returns:
+            The same volume, normalised as the CNN and the regional volumes read it.
+        """
+        from ml.data.mri import write_volume
+
+        with torch.no_grad():
+            normalised: torch.Tensor = self._decoder.decoder(surrogate)[:, 0]
+            volume = self._decoder.in_template_units(normalised)[0]
+        write_volume(
+            out,
+            volume.numpy(),
+            self._grid,
+            synthetic=True,
+            description=f"pseudo-MRI by MIRAGE {self.card.version}",
+        )
+        return normalised
+
+    def prepare_decoding(self) -> None:
+        """Load what the first decoding would have to load, so that it is as fast as the next."""
+        nobody = self._mirage.scaler.encode([PatientRecord(patient="", values={})])
+        with torch.no_grad():
+            normalised = self._decoder.decoder(self._mirage.surrogate(nobody))[:, 0]
+            if self._reader is not None:
+                self._reader.cnn_logit(normalised)
+        self._volumes_ml(normalised)
 
     def explain(self, record: PatientRecord) -> Explanation:
         """What moved the probability of one record, and what its missing inputs could do.
@@ -108,6 +127,23 @@ class Predictor:
         """
         surrogate = self._mirage.surrogate(self._mirage.scaler.encode([record]))
         return donors_of(self._decoder.decoder.skip_bank, surrogate)
+
+    @cached_property
+    def _grid(self) -> "Grid":
+        from ml.data.mri import grid
+
+        return grid(self.card.spacing_mm)
+
+    def _volumes_ml(self, normalised: Float[torch.Tensor, "1 x y z"]) -> dict[str, float]:
+        """What the atlas reads off a decoded volume, by the name of the region."""
+        from ml.data.regions import REGION_NAMES, regional_volumes_ml
+        from ml.data.structures import STRUCTURES, structure_volumes_ml
+
+        structures_ml = structure_volumes_ml(normalised, self._grid)[0].tolist()
+        csf_ml = regional_volumes_ml(normalised, self._grid)[0].tolist()
+        return dict(zip(STRUCTURES, structures_ml, strict=True)) | dict(
+            zip(REGION_NAMES, csf_ml, strict=True)
+        )
 
     @cached_property
     def _decoder(self) -> PseudoMRIModel:

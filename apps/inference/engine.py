@@ -95,8 +95,12 @@ def draw_mean(*, bundle: Bundle, out: Path) -> None:
     write_mean_brain(registry.folder_of(bundle), out)
 
 
-def warm_up() -> None:
-    """Load the champion before the first job comes. Without one there is nothing to do yet."""
+def warm_up(*, decoding: bool) -> None:
+    """Load the champion before the first job comes. Without one there is nothing to do yet.
+
+    Args:
+        decoding: whether pseudo-MRIs will be decoded here, too.
+    """
     try:
         state = registry.champion_state()
     except DatabaseError:
@@ -105,7 +109,9 @@ def warm_up() -> None:
     if state.bundle is None or state.problem:
         logger.warning("No bundle to load: %s", state.problem)
         return
-    _predictor(state.bundle)
+    predictor = _predictor(state.bundle)
+    if decoding:
+        predictor.prepare_decoding()
 
 
 def _predictor(bundle: Bundle) -> "Predictor":
