@@ -30,7 +30,7 @@ document.addEventListener("DOMContentLoaded", async () => {
 });
 
 const NOTHING = {
-  detection: "There is no d′ to draw: the table says why.",
+  detection: "There is no d' to draw: the table says why.",
   seconds: "Too few times for a picture: each reader needs 5 of an arm.",
   places: "Too few times for a picture: a stretch of the order needs 5 readings.",
   answers: "The protocol has no question with a scale.",
@@ -66,6 +66,7 @@ function layout(colours, height, more) {
   };
 }
 
+const SYMBOLS = ["circle", "diamond", "square"]; // of the arms, as everywhere
 const CONFIG = { displayModeBar: false, responsive: true };
 const quiet = { showgrid: false, zeroline: false, fixedrange: true };
 const lines = (colours) => ({ gridcolor: colours.grid, zeroline: false, fixedrange: true });
@@ -84,7 +85,7 @@ const PICTURES = {
       marker: { size: all.map((is) => (is ? 11 : 9)), symbol: all.map((is) => (is ? "diamond" : "circle")), color: colours.ink },
       error_x: { type: "data", symmetric: false, array: reach("high"), arrayminus: reach("low"), color: colours.ink, thickness: 1.8, width: 0 },
       hoverinfo: "text",
-      hovertext: rows.map((row) => `${row.name}: d′ ${minus(row.value)}` + (row.low === null ? "" : ` (${minus(row.low)} to ${minus(row.high)})`)),
+      hovertext: rows.map((row) => `${row.name}: d' ${minus(row.value)}` + (row.low === null ? "" : ` (${minus(row.low)} to ${minus(row.high)})`)),
     };
     const chance = { type: "line", x0: 0, x1: 0, yref: "paper", y0: 0, y1: 1, line: { color: colours.ink2, width: 1, dash: "dash" } };
     const word = { x: 0, xref: "x", y: 0, yref: "paper", text: "chance", showarrow: false, yanchor: "top", yshift: -16, font: { size: 12, color: colours.ink2 } };
@@ -95,18 +96,25 @@ const PICTURES = {
   },
 
   seconds(rows, colours) {
-    const traces = distinct(rows, "arm").map((arm, n) => {
+    const readers = distinct(rows, "reader");
+    const arms = distinct(rows, "arm");
+    const traces = arms.flatMap((arm, n) => {
       const mine = rows.filter((row) => row.arm === arm);
       const of = (key) => mine.map((row) => row[key]);
-      return {
-        type: "box", name: arm, x: of("reader"), q1: of("q1"), median: of("median"), q3: of("q3"),
-        lowerfence: of("p10"), upperfence: of("p90"), line: { color: colours.arms[n], width: 1.8 },
-        fillcolor: colours.surface, whiskerwidth: 0, width: 0.28, hoverinfo: "y",
-      };
+      const x = mine.map((row) => readers.indexOf(row.reader) + (n - (arms.length - 1) / 2) * 0.26);
+      const words = mine.map((row) => `${row.reader}, ${arm}: median ${row.median.toFixed(0)} s, quartiles ${row.q1.toFixed(0)} to ${row.q3.toFixed(0)} s, ${row.n} readings`);
+      const line = { color: colours.arms[n], width: 1.8 };
+      return [
+        { type: "box", x, q1: of("q1"), median: of("median"), q3: of("q3"), lowerfence: of("p10"), upperfence: of("p90"),
+          line, fillcolor: colours.surface, whiskerwidth: 0, width: 0.18, hoverinfo: "skip", showlegend: false },
+        { type: "scatter", mode: "markers", name: arm, x, y: of("median"), hoverinfo: "text", hovertext: words,
+          marker: { color: colours.arms[n], size: 9, symbol: SYMBOLS[n] } },
+      ];
     });
     return [traces, layout(colours, 250, {
-      boxmode: "group", showlegend: true, xaxis: { ...quiet, tickfont: { color: colours.ink } },
-      yaxis: { ...lines(colours), ticksuffix: " s", rangemode: "tozero", nticks: 5 }, margin: { l: 48, r: 12, t: 8, b: 44 },
+      showlegend: true, margin: { l: 48, r: 12, t: 8, b: 44 },
+      xaxis: { ...quiet, tickvals: readers.map((_, n) => n), ticktext: readers, range: [-0.5, readers.length - 0.5], tickfont: { color: colours.ink } },
+      yaxis: { ...lines(colours), ticksuffix: " s", rangemode: "tozero", nticks: 5 },
     }), CONFIG];
   },
 
@@ -145,7 +153,7 @@ const PICTURES = {
     const traces = rows[0].arms.map(({ arm }, n) => ({
       type: "bar", orientation: "h", name: arm, y: cues,
       x: rows.map((row) => (row.arms[n].of ? row.arms[n].n / row.arms[n].of : 0)),
-      marker: { color: colours.arms[n], pattern: { shape: ["", "/", "x"][n], fgcolor: colours.surface, size: 6, solidity: 0.25 } },
+      marker: { color: colours.arms[n], pattern: { shape: ["", "/", "x"][n], fillmode: "overlay", fgcolor: colours.surface, size: 6, solidity: 0.2 } },
       hoverinfo: "text", hovertext: rows.map((row) => `${row.cue}, ${arm}: ${row.arms[n].n} of ${row.arms[n].of}`),
     }));
     return [traces, layout(colours, 60 + 32 * rows.length, {

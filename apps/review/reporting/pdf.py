@@ -181,18 +181,18 @@ def _drawing(picture: Picture) -> Drawing:
 def _detection(report: Report) -> list[Flowable]:
     parts: list[Flowable] = []
     for table in report.detection:
-        header = ["Reader", "Right", "Against chance", "d′", "Criterion"]
+        header = ["Reader", "Right", "Against chance", "d'", "Criterion"]
         rows = [
             [row.name, row.right, row.p, f"{row.d_prime.value} {row.d_prime.interval}",
              row.criterion]
             for row in table.rows
         ]  # fmt: skip
-        heading = f"{table.title} Real and {table.arm}"
+        heading = f"{table.title} {table.arms}"
         parts += [
             KeepTogether([
                 _text(heading, HEAD),
                 _text(
-                    "Readers alone: exact binomial tests. All: over readers and cases. d′ is 0 "
+                    "Readers alone: exact binomial tests. All: over readers and cases. d' is 0 "
                     "where nothing can be told apart; a criterion above 0 prefers “real”.",
                     SMALL,
                 ),

@@ -7,7 +7,7 @@ from typing import Any
 from apps.review.models import ReaderStudy, StudyAnalysis
 from apps.review.protocol import Protocol, Question
 from apps.review.reporting.sentences import Sentence, cautions_of, sentences_of
-from apps.review.reporting.table3 import Table3, tables_of
+from apps.review.reporting.table3 import Table3, notes_of, tables_of
 from apps.review.reporting.words import (
     ARM_NAMES,
     ARM_PLURALS,
@@ -43,7 +43,7 @@ class DetectionTable:
     """Real or synthetic, against one arm."""
 
     title: str
-    arm: str
+    arms: str
     rows: Sequence[ReaderRow]
     notes: Sequence[str]
 
@@ -100,7 +100,7 @@ class Report:
     def ratings_per_arm(self) -> str:
         """How many first readings each arm has."""
         counts = self.content["described"]["readings"]
-        return ", ".join(f"{n:,} {ARM_NAMES[arm].lower()}" for arm, n in counts.items())
+        return ", ".join(f"{n:,} {_lower(ARM_NAMES[arm])}" for arm, n in counts.items())
 
     @property
     def cases(self) -> str:
@@ -187,9 +187,9 @@ def _detection(content: Mapping[str, Any], plan: Protocol) -> list[DetectionTabl
             found.append(
                 DetectionTable(
                     title=plan.question(name).text,
-                    arm=ARM_NAMES[arm],
+                    arms=f"{ARM_NAMES[content['reference']]} and {_lower(ARM_NAMES[arm])}",
                     rows=rows,
-                    notes=list(dict.fromkeys(part["note"] for part in parts if part["note"])),
+                    notes=notes_of(parts, content["statistics"]["notes"]),
                 )
             )
     return found
@@ -217,7 +217,8 @@ def _agreement_notes(asked: Sequence[Question], found: Mapping[str, Any]) -> lis
             if note:
                 said.setdefault(note, []).append(title_of(question.name))
         if again["note"]:
-            said.setdefault(f"Repeats: {again['note']}", []).append(title_of(question.name))
+            again_note = again["note"].replace("cases", "pairs")
+            said.setdefault(f"Repeats: {again_note}", []).append(title_of(question.name))
         if "cohen_quadratic" not in between:
             reason = f"Weighted kappa and ICC are not defined here: {ONE_OF_TWO}"
             said.setdefault(reason, []).append(title_of(question.name))

@@ -152,7 +152,7 @@ def _of_readers(readers: Sequence[Mapping[str, Any]]) -> str:
     able = [reader for reader in readers if (reader["d_prime"]["low"] or 0.0) > 0]
     if not able or len(readers) == 1:
         return ""
-    each = [f"{reader_name(r['reader'])} (d′ {in_line(r['d_prime'])})" for r in _first(able)]
+    each = [f"{reader_name(r['reader'])} (d' {in_line(r['d_prime'])})" for r in _first(able)]
     more = f" and {len(able) - len(each)} more" if len(able) > len(each) else ""
     return f"Shown for single readers, each tested alone: {listed(each)}{more}, of {len(readers)}."
 

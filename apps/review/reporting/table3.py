@@ -3,7 +3,7 @@
 Paper: Table 3, 'Expert evaluation'; two readers, 25 cases an arm, no intervals stated.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,7 +111,7 @@ def _table(content: Mapping[str, Any], plan: Protocol, arm: str) -> Table3:
         reference_name=ARM_NAMES[content["reference"]],
         compared_name=ARM_NAMES[arm],
         rows=[_row(question, of, has_paper=has_paper) for question, of in pairs],
-        notes=_notes(pairs),
+        notes=_notes(pairs, content["statistics"]["notes"]),
         has_paper=has_paper,
     )
 
@@ -192,14 +192,26 @@ def picture_of(comparison: Mapping[str, Any]) -> Picture | None:
     )
 
 
-def _notes(pairs: Sequence[tuple[Question, Mapping[str, Any]]]) -> list[str]:
-    """Each note once, with the questions it is about where it is not about all."""
+def notes_of(figures: Iterable[Mapping[str, Any] | None], said: Sequence[str]) -> list[str]:
+    """What figures have to say of themselves, each note once, without what is `said` of all."""
+    notes = []
+    for figure in figures:
+        note = figure["note"] if figure else ""
+        for known in said:
+            note = note.replace(known, "")
+        notes.append(note.strip())
+    return [note for note in dict.fromkeys(notes) if note]
+
+
+def _notes(
+    pairs: Sequence[tuple[Question, Mapping[str, Any]]], of_study: Sequence[str]
+) -> list[str]:
+    """Notes of shares, means and differences, with the questions that they are about."""
     said: dict[str, list[str]] = {}
     for question, of in pairs:
-        parts = [of["reference"], of["compared"], of["difference"], of["equivalence"]]
-        for note in dict.fromkeys(part["note"] for part in parts if part and part["note"]):
+        for note in notes_of([of["reference"], of["compared"], of["difference"]], of_study):
             said.setdefault(note, []).append(title_of(question.name))
     return [
-        note if len(names) == len(pairs) else f"{', '.join(dict.fromkeys(names))}: {note}"
+        note if len(names) == len(pairs) else f"{', '.join(names)}: {note}"
         for note, names in said.items()
     ]
