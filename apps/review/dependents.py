@@ -73,7 +73,8 @@ def leftover_copies() -> Iterator[Leftover]:
     ):
         if problem := _problem_of(Path(settings.MEDIA_ROOT) / file, sha256):
             yield Leftover(
-                f"case {number} of study {study}: {problem}; it is withdrawn", partial(_withdraw, pk)
+                f"case {number} of study {study}: {problem}; it is withdrawn",
+                partial(_withdraw, pk),
             )
 
 
