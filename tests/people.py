@@ -1,6 +1,7 @@
 """EHR files of invented people."""
 
 import csv
+from functools import cache
 from io import BytesIO, StringIO
 
 from django.utils import timezone
@@ -11,9 +12,14 @@ from ml.data.samples import by_concept_names, sample_patients
 
 def ehr_file(count, *, seed=1):
     """A file as a user would upload it."""
+    return BytesIO(_content(count, seed))
+
+
+@cache
+def _content(count, seed):
     text = StringIO(newline="")
     csv.writer(text).writerows(by_concept_names(sample_patients(count, seed)))
-    return BytesIO(text.getvalue().encode())
+    return text.getvalue().encode()
 
 
 def imported(cohort, file, *, now=None):
