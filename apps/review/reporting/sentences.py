@@ -47,7 +47,7 @@ def cautions_of(content: Mapping[str, Any]) -> list[str]:
         for question in content["statistics"]["questions"].values()
         for comparison in question["comparisons"].values()
     )
-    said = list(content["statistics"]["notes"])
+    said = [_named(note) for note in content["statistics"]["notes"]]
     if content["missing"]:
         said.append(f"{content['missing']:,} readings were missing when the study was locked.")
     if content["arms_without_readings"]:
@@ -62,6 +62,13 @@ def cautions_of(content: Mapping[str, Any]) -> list[str]:
             "shown by chance. Conclude from the hypotheses of the protocol."
         )
     return said
+
+
+def _named(note: str) -> str:
+    """A note of the statistics with our words for the arms."""
+    for arm, plural in ARM_PLURALS.items():
+        note = note.replace(f"in arm {arm!r}", f"in the arm of {plural}")
+    return note
 
 
 def _of_arm(content: Mapping[str, Any], plan: Protocol, arm: str) -> list[Sentence]:
