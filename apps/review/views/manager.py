@@ -150,14 +150,14 @@ def _steps(study: ReaderStudy) -> list[Step]:
             if cases
             else "None drawn yet. They are drawn from your cohorts, balanced and repeatable.",
             "review:cases",
-            "Draw the cases",
+            "See the cases" if cases else "Draw the cases",
             cases > 0,
         ),
         Step(
             "Readers",
             f"{readers} invited." if readers else "Nobody is invited yet.",
             "review:readers",
-            "Invite readers",
+            "See the readers" if readers else "Invite readers",
             readers > 0,
         ),
         Step(
