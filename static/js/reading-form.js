@@ -113,14 +113,20 @@
       this.fill(Object.fromEntries(JSON.parse(kept.answers)));
       this.form.elements.revision.value = kept.revision;
       this.time.before = Math.max(this.time.before, kept.active_ms);
+      this.lost = kept.lost;
       this.plan(0);
     }
 
     changed() {
       if (!this.conflicted) this.quiet();
-      remember(this.key, { answers: this.answers(), revision: this.form.elements.revision.value, active_ms: Math.round(this.time.ms()) });
+      this.remember();
       this.show();
       this.plan(QUIET_MS);
+    }
+
+    /** What is here and not known to be saved, for a reload. */
+    remember() {
+      remember(this.key, { answers: this.answers(), revision: this.form.elements.revision.value, active_ms: Math.round(this.time.ms()), lost: this.lost });
     }
 
     isAnswered(field) {
@@ -225,6 +231,8 @@
       }
       clearTimeout(this.waiting);
       const sent = this.answers();
+      this.lost = sent; // until the server says otherwise
+      if (sent !== this.savedAnswers) this.remember();
       this.saving = this.send(this.form.dataset.save, options);
       try {
         const [status, told] = await this.saving;
@@ -245,6 +253,7 @@
       this.savedAnswers = sent;
       this.lost = null;
       if (this.answers() === sent) forget(this.key);
+      else this.remember();
       this.told.saved(`Saved ${told.saved_at}`, "done");
       this.show();
     }
@@ -255,8 +264,7 @@
         this.told.saved("Not saved", "warn");
         return;
       }
-      this.lost = sent;
-      remember(this.key, { answers: sent, revision: this.form.elements.revision.value, active_ms: Math.round(this.time.ms()) });
+      this.remember();
       this.told.saved("Not saved: no connection. Trying again", "warn");
       this.plan(RETRY_MS[Math.min(this.tries++, RETRY_MS.length - 1)]);
     }
