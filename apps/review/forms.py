@@ -24,8 +24,8 @@ MOST_QUESTIONS = 30
 TEXT = {"class": "input", "autocomplete": "off"}
 
 
-def _number(label: str, help_text: str = "", *, step: str = "1", **more: Any) -> forms.FloatField:
-    kind = forms.IntegerField if step == "1" else forms.FloatField
+def _number(label: str, help_text: str = "", *, step: str = "1", **more: Any) -> forms.IntegerField:
+    kind = forms.IntegerField if step == "1" else forms.FloatField  # which is one, too
     return kind(
         label=label,
         help_text=help_text,

@@ -8,6 +8,7 @@ what readers are asked about. numpy is loaded here, so only workers import this 
 import hashlib
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -77,7 +78,7 @@ def grey(voxels: Float32[np.ndarray, "x y z"], on: Grid, case: int) -> UInt8[np.
 @cache
 def header(on: Grid) -> bytes:
     """The 352 bytes before the voxels: nothing in them depends on the volume."""
-    made = nib.Nifti1Header()  # type: ignore[no-untyped-call]
+    made: Any = nib.Nifti1Header()  # type: ignore[no-untyped-call]
     made.set_data_dtype(np.uint8)
     made.set_data_shape(on.shape)
     made.set_zooms((on.spacing_mm,) * 3)
