@@ -27,7 +27,6 @@ from apps.review.protocol import Arm, Protocol
 
 logger = logging.getLogger(__name__)
 MANAGER_ROLES = (User.Role.STUDY_MANAGER, User.Role.ADMIN)
-READER_ROLES = (User.Role.RADIOLOGIST, User.Role.CLINICIAN)
 MOST_READERS = 50
 DRAW_PARTS = ("arms", "cases_per_arm", "practice_cases", "spacing_mm", "same_people", "seed")
 _Kind = StudyEvent.Kind
@@ -195,10 +194,10 @@ def _check_reader(study: ReaderStudy, user: User, knows_cases: str) -> None:
         raise StudyRefusedError(
             "You manage this study and know its cases, so you cannot read them. Invite others."
         )
-    if user.role not in READER_ROLES or not user.is_active:
+    if user.role != User.Role.RADIOLOGIST or not user.is_active:
         raise StudyRefusedError(
-            f"{who} is no radiologist or clinician with an open account. Ask the administrator "
-            "for an account with one of these roles."
+            f"{who} is no radiologist with an open account. Ask the administrator for an account "
+            "with that role."
         )
     if study.readers.filter(user=user).exists():
         raise StudyRefusedError(f"{who} reads this study already.")

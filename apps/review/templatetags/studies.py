@@ -6,7 +6,7 @@ from django import template
 from django.urls import reverse
 
 from apps.accounts.models import User
-from apps.review.models import Reader, ReaderStudy, StudyState
+from apps.review.models import ReaderStudy, StudyState
 from apps.review.services.setup import may_manage
 
 register = template.Library()
@@ -44,8 +44,8 @@ def manages_studies(user: User) -> bool:
 
 @register.filter
 def reads_studies(user: User) -> bool:
-    """Whether the entry of the worklist does: radiologists, and whoever was invited."""
-    return user.role == User.Role.RADIOLOGIST or Reader.objects.filter(user=user).exists()
+    """Whether the entry of the worklist does; only radiologists can be invited."""
+    return user.role == User.Role.RADIOLOGIST
 
 
 @register.filter
