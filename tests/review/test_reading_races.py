@@ -1,4 +1,4 @@
-"""Two tabs that submit the same case in the same moment."""
+"""Readers and tabs that save and submit in the same moment."""
 
 from threading import Barrier, Thread
 
@@ -51,3 +51,32 @@ def test_of_two_tabs_that_submit_at_once_one_is_taken_and_the_other_told():
     [taken] = [outcome for outcome in outcomes if outcome != "told"]
     assert len(outcomes) == 2
     assert Reading.objects.get(slot=slot).answers["usability"] == taken
+
+
+def test_readers_of_one_study_save_at_once_without_waiting_for_each_other():
+    """With the study or its readers locked by each save, some of these end in a deadlock."""
+    study = make_open_study(readers=6, cases_per_arm=2, practice_cases=0, repeat_share=0.0)
+    slots = [blinding.next_slot(reader) for reader in study.readers.all()]
+    start, problems = Barrier(len(slots)), []
+
+    def read(slot):
+        try:
+            start.wait()
+            for revision in range(8):
+                answers = {"comment": f"Look {revision}."}
+                services.save_answers(
+                    slot=slot, answers=answers, revision=revision, active_ms=0, now=timezone.now()
+                )
+        except Exception as problem:
+            problems.append(str(problem))
+        finally:
+            connection.close()
+
+    threads = [Thread(target=read, args=(slot,)) for slot in slots]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert problems == []
+    assert [reading.revision for reading in Reading.objects.all()] == [8] * len(slots)

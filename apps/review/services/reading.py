@@ -199,7 +199,7 @@ def _claim(slot: Slot, now: datetime) -> Reading:
             "This study is closed: nothing more is saved, submitted or amended. "
             "What you submitted before is kept."
         )
-    reading = Reading.objects.select_for_update().filter(slot=slot).first()
+    reading = _held(slot)
     if reading is not None:
         return reading
     if _comes_too_early(slot):
@@ -207,7 +207,16 @@ def _claim(slot: Slot, now: datetime) -> Reading:
             "An earlier case of your order is still to be submitted. Go on from your worklist."
         )
     Reading.objects.get_or_create(slot=slot, defaults={"first_seen_at": now, "saved_at": now})
-    return Reading.objects.select_for_update().get(slot=slot)
+    return Reading.objects.select_for_update(of=("self",)).order_by().get(slot=slot)
+
+
+def _held(slot: Slot) -> Reading | None:
+    """The reading, locked by itself.
+
+    Its usual order would join slot, reader and study, and lock them all: readers of one study would
+    then wait for each other, and deadlock on the study that each holds in shared mode.
+    """
+    return Reading.objects.select_for_update(of=("self",)).order_by().filter(slot=slot).first()
 
 
 def _state(slot: Slot) -> str:
