@@ -9,9 +9,10 @@ $$V_{RC} = r + c + 3e,\quad V_R = r + e,\quad V_C = c + e,\qquad V = V_R + \max(
 
 with $e = V_{RC} - V_R - V_C$, each part divided by the share of it that drawing with replacement
 keeps, $(R-1)/R$ and $(C-A)/C$ for $A$ arms. This is the variance of Obuchowski, Rockette and
-Hillis, and the interval takes their degrees of freedom (Satterthwaite). With fewer than
-`LEAST_READERS` readers, nothing can be said of readers in general: cases alone are drawn, and the
-note says so.
+Hillis, and the interval takes their degrees of freedom (Satterthwaite), but never fewer than the
+smaller part has: where the parts nearly cancel, the formula falls below 1, and an interval would
+be the whole scale. With fewer than `LEAST_READERS` readers, nothing can be said of readers in
+general: cases alone are drawn, and the note says so.
 """
 
 from collections.abc import Callable
@@ -167,7 +168,8 @@ def _variance(
     uncertain = of_readers**2 / reader_df
     if case_part > 0:
         uncertain += of_cases**2 / case_df + noise**2 / (case_df * reader_df)
-    return variance, min(variance**2 / uncertain, float(case_df + reader_df))
+    df = max(variance**2 / uncertain, float(min(case_df, reader_df)))
+    return variance, min(df, float(case_df + reader_df))
 
 
 def few_readers(readers: int) -> str:
