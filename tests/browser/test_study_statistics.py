@@ -15,7 +15,7 @@ WORDS = re.compile(r"Difference [+−]?0\.\d\d, 95 % interval .* margin 0\.10")
 
 
 @pytest.fixture
-def study(transactional_db, bundle):
+def study(transactional_db):
     """Two readers, six cases an arm, all read."""
     made = make_open_study(readers=2, cases_per_arm=6, replicates=100)
     return read_study(made, gap=0.3, skill=1.0)
