@@ -97,8 +97,8 @@ def features_of(seen: Iterable[Seen]):
     return np.array(rows)
 
 
-def attack(features, is_synthetic, *, seed=1):
-    """Cross-validated area under the curve, with the interval of the level `SURE`.
+def attack(features, is_synthetic, *, seed=1, sure=SURE):
+    """Cross-validated area under the curve, with its interval.
 
     Readers meet the same cases, so what lets a case be known again helps the attacker, too.
     """
@@ -108,5 +108,5 @@ def attack(features, is_synthetic, *, seed=1):
     scores = cross_val_predict(forest, features, is_synthetic, cv=folds, method="predict_proba")
     areas, covariance = areas_with_covariance(scores[:, 1][None], np.asarray(is_synthetic))
     area, error = float(areas[0]), float(np.sqrt(covariance[0, 0]))
-    reach = norm.ppf((1 + SURE) / 2) * error
+    reach = norm.ppf((1 + sure) / 2) * error
     return area, area - reach, area + reach
