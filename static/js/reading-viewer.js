@@ -1,7 +1,8 @@
 // The viewer of the reading page: one volume, the same for every case but its voxels.
 //
 // What its buttons and keys do is in viewer-tools.js, NiiVue is behind viewer-port.js, numbers are
-// behind viewer-volume.js. The stage says data-ready="true" when the volume is drawn.
+// behind viewer-volume.js. The stage says data-ready="true" when the volume is drawn, and
+// data-ahead="true" when the next one is in memory.
 "use strict";
 
 (() => {
@@ -117,6 +118,7 @@
       this.wanted = url;
       this.mosaic = mosaic;
       this.stage.dataset.ready = "false";
+      this.stage.dataset.ahead = "false";
       if (!url) {
         this.say("The study is closed: its images are shown no more.");
         return;

@@ -35,12 +35,15 @@
       this.placeKey = `mirage-place ${location.pathname}`;
       const place = remembered(this.placeKey);
       this.isPlaced = false;
-      this.drawn = this.viewer.open(volume, mosaic).then(() => {
+      if (this.viewer.wanted !== volume) this.opened = this.viewer.open(volume, mosaic);
+      this.drawn = this.opened.then(() => {
         if (!this.viewer.main.isOpen) return;
         if (place) this.viewer.goTo(place.viewer);
         this.isPlaced = true;
         const next = form?.dataset.nextVolume;
-        if (next) this.viewer.fetch(next).catch(() => {}); // ahead of time; if it fails, it is fetched when it is due
+        if (!next) return;
+        // Ahead of time, and kept in memory alone; if it fails, it is fetched when it is due.
+        this.viewer.fetch(next).then(() => { this.viewer.stage.dataset.ahead = "true"; }, () => {});
       });
       if (place) this.form?.mark(place.marked, place.inForm);
       const amend = document.querySelector("#amend");
@@ -99,14 +102,19 @@
 
     /** To another page; if that is a case, it comes into this one. */
     async go(address) {
+      const ahead = this.form.form.dataset.nextVolume;
       forget(this.placeKey);
+      this.isPlaced = false;
       this.form.end();
       if (!CASE.test(address)) {
         location.assign(address);
         return;
       }
       try {
-        const response = await fetch(address, { credentials: "same-origin", cache: "no-store" });
+        const page = fetch(address, { credentials: "same-origin", cache: "no-store" });
+        // The voxels are here: they are drawn while the page is on its way.
+        if (ahead?.startsWith(address)) this.opened = this.viewer.open(ahead, `${address}case.png`);
+        const response = await page;
         if (!response.ok || response.redirected) throw new Error("not a case");
         const fetched = new DOMParser().parseFromString(await response.text(), "text/html");
         for (const part of this.root.querySelectorAll("[data-part]")) {

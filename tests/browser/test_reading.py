@@ -83,7 +83,7 @@ def test_two_cases_are_read_by_keys_alone_and_one_is_amended(reading, reader, ax
     assert axe(page) == []
 
     page.evaluate("window.sameDocument = true")
-    page.wait_for_function("window.reading.viewer.files.size === 2")  # the next case is here
+    expect(page.locator("[data-stage]")).to_have_attribute("data-ahead", "true")
     page.on("request", lambda request: asked.append(request.url))
     press(page, "Control+Enter")
     expect(page.get_by_text("“Cortical thinning” has no answer yet.")).to_be_visible()
@@ -144,7 +144,7 @@ def test_without_webgl2_the_same_voxels_are_shown_as_slices(page, reader, sign_i
     slices = page.get_by_alt_text("Axial, coronal and sagittal slices of the volume")
     expect(slices).to_be_visible()
     expect(page.get_by_text("This browser offers no WebGL2")).to_be_visible()
-    page.wait_for_function("document.querySelector('[data-fallback] img').naturalWidth > 100")
+    expect(slices).to_have_js_property("complete", True)
     shown = Image.open(BytesIO(slices.screenshot())).convert("L")
     assert ImageStat.Stat(shown).stddev[0] > 20
     assert axe(page) == []

@@ -55,6 +55,10 @@ class ReadingPage:
         return bool(self.shown["is_practice"])
 
     @property
+    def is_simulated(self) -> bool:
+        return bool(self.shown["is_simulated"])
+
+    @property
     def is_open(self) -> bool:
         return bool(self.shown["is_open"])
 
