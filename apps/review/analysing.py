@@ -8,6 +8,7 @@ import hashlib
 import json
 import time
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cache
@@ -21,7 +22,7 @@ from django.utils import timezone
 from apps.errors import MirageError
 from apps.jobs.attempt import Attempt, carry_out
 from apps.review.describing import describe
-from apps.review.models import Case, ReaderStudy, StudyAnalysis, StudyEvent
+from apps.review.models import ReaderStudy, StudyAnalysis, StudyEvent
 from apps.review.protocol import Arm, Question
 from apps.review.ratings_of import (
     NUMERIC,
@@ -214,21 +215,27 @@ def _readers(study: ReaderStudy, presentations: Sequence[Presentation]) -> list[
     ]
 
 
-def _sources(study: ReaderStudy) -> list[dict[str, Any]]:
-    """By arm, how many cases there are and which bundles decoded them."""
-    cases = Case.objects.filter(study=study, is_practice=False)
+def made_by(study: ReaderStudy) -> dict[int, str]:
+    """Of each case by number: a scanner, or the bundle that decoded its volume."""
     bundle = "pseudo_mri__prediction__run__bundle__"
-    found: dict[tuple[str, str], int] = {}
-    for arm, has_source, name, version, fingerprint in cases.values_list(
-        "arm", "pseudo_mri", f"{bundle}name", f"{bundle}version", f"{bundle}fingerprint"
+    found = {}
+    for number, arm, has_source, name, version, fingerprint in study.cases.values_list(
+        "number", "arm", "pseudo_mri", f"{bundle}name", f"{bundle}version", f"{bundle}fingerprint"
     ):
-        made_by = "scanner" if arm == Arm.REAL else "a pseudo-MRI that was deleted since"
-        if arm == Arm.RECONSTRUCTION:
-            made_by = "scanner, through the autoencoder"
-        if has_source is not None:
-            made_by = f"bundle {name} {version}, {fingerprint[:12]}"
-        found[arm, made_by] = found.get((arm, made_by), 0) + 1
-    return [
-        {"arm": arm, "made_by": made_by, "cases": count}
-        for (arm, made_by), count in sorted(found.items())
-    ]
+        if arm == Arm.REAL:
+            found[number] = "scanner"
+        elif arm == Arm.RECONSTRUCTION:
+            found[number] = "scanner, through the autoencoder"
+        elif has_source is None:
+            found[number] = "a pseudo-MRI that was deleted since"
+        else:
+            found[number] = f"bundle {name} {version}, {fingerprint[:12]}"
+    return found
+
+
+def _sources(study: ReaderStudy) -> list[dict[str, Any]]:
+    """By arm, how many cases there are and what made them."""
+    cases = study.cases.filter(is_practice=False).values_list("number", "arm")
+    made = made_by(study)
+    found = Counter((arm, made[number]) for number, arm in cases)
+    return [{"arm": arm, "made_by": by, "cases": n} for (arm, by), n in sorted(found.items())]

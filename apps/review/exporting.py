@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from apps.errors import MirageError
-from apps.review.analysing import script_version
+from apps.review.analysing import made_by, script_version
 from apps.review.models import ReaderStudy, StudyAnalysis
 from apps.review.ratings_of import presentations_of, rated
 from apps.review.reporting import imrmc
@@ -85,6 +85,8 @@ def _csv(study: ReaderStudy, made_at: datetime) -> Written:
         is_simulated=study.is_simulated,
         protocol_sha256=study.protocol_sha256,
         script_version=script_version(),
+        flagged={reader.number for reader in study.readers.all() if reader.knows_cases},
+        made_by=made_by(study),
     )
     return text.encode(), script_version(), "text/csv; charset=utf-8"
 
@@ -145,5 +147,6 @@ def _head(study: ReaderStudy, made_at: datetime) -> Sequence[str]:
         *([SIMULATED] if study.is_simulated else []),
         f"Protocol sha256: {study.protocol_sha256}",
         f"Script version: {script_version()}",
+        f"Volumes: {'; '.join(sorted(set(made_by(study).values())))}",
         f"Made: {made_at.isoformat(timespec='seconds')}",
     ]

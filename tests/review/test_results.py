@@ -16,6 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from apps.accounts.models import FailedSignIn
+from apps.inference.models import InferenceRun
 from apps.jobs.models import JobState
 from apps.review import analysing
 from apps.review.exporting import ExportError, ExportKind, write_export
@@ -345,6 +346,12 @@ def test_the_csv_has_a_row_for_each_answer_and_runs_no_formula(analysed):
     assert comments == {"", "'=1+1"}
     assert {row["arm"] for row in rows} == {"real", "pseudo_mri"}
     assert {row["diagnosis"] for row in rows} == {"AD", "CN"}
+    assert {row["reader"] for row in rows if row["reader_may_know_cases"] == "yes"} == {"2"}
+    made = {(row["arm"], row["volume_made_by"]) for row in rows}
+    bundle = InferenceRun.objects.latest("pk").bundle
+    source = f"bundle {bundle.name} {bundle.version}, {bundle.fingerprint[:12]}"
+    assert made == {("real", "scanner"), ("pseudo_mri", source)}
+    assert source in exported(analysed, ExportKind.IMRMC).content.decode()
     assert sum(row["repeat_of_position"] != "" for row in rows) == sum(
         p.repeat_of is not None for p in presentations_of(analysed)
     ) * len(analysed.plan.questions)

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from apps.patients.importing.error_file import safe
@@ -14,8 +14,10 @@ COLUMNS = (
     "protocol_sha256",
     "script_version",
     "reader",
+    "reader_may_know_cases",
     "case",
     "arm",
+    "volume_made_by",
     "diagnosis",
     "practice",
     "position",
@@ -38,11 +40,17 @@ def write_csv(
     is_simulated: bool,
     protocol_sha256: str,
     script_version: str,
+    flagged: Collection[int],
+    made_by: Mapping[int, str],
 ) -> str:
     """All submitted answers, practice and repeats too, which say that they are.
 
     No cell is run as a formula by a spreadsheet program. Readers and cases are numbers; of a case
     its arm and whether AD or CN is recorded, and nothing else of a patient.
+
+    Args:
+        flagged: numbers of readers who may know cases.
+        made_by: of each case, what made its volume.
     """
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\r\n")
@@ -53,8 +61,10 @@ def write_csv(
             cells = [
                 *same,
                 each.reader,
+                _yes(each.reader in flagged),
                 each.case,
                 each.arm,
+                made_by[each.case],
                 {True: "AD", False: "CN", None: ""}[each.is_ad],
                 _yes(each.is_practice),
                 each.position,
