@@ -50,8 +50,6 @@ def read_all(client, reader, answers):
         get(client, one, "volume", "review:case-volume")
         found = re.search(rb'name="revision"[^>]*value="(\d+)"', page.content)
         form = {**answers, "revision": found.group(1).decode() if found else "0", "active_ms": "1"}
-        post(client, one, "save", form)
-        form["revision"] = str(one.json["revision"])
         post(client, one, "submit", form)
         seen.append(one)
         token = next_token(client, reader)

@@ -9,12 +9,11 @@ from django.utils import timezone
 
 from apps.review.models import StudyAnalysis
 from tests.factories import UserFactory
-from tests.review.factories import make_manager, make_open_study, make_radiologist
+from tests.review.factories import make_manager, make_open_study
 
 pytestmark = pytest.mark.django_db
 
-METHODS = ("get", "post")
-OTHER_METHODS = ("head", "options", "put", "patch", "delete")  # alike for everybody signed in
+METHODS = ("get", "head", "options", "post", "put", "patch", "delete")
 SAFE, WRITE = {"get", "head"}, {"post"}
 # name: (arguments, methods that it has, who it is for)
 #   users: whoever is signed in;  managers: whoever has the role;  manager: of this study alone;
@@ -74,7 +73,6 @@ class World:
             "other manager": make_manager(),
             "reader": first.user,
             "other reader": second.user,
-            "radiologist": make_radiologist(),
             "clinician": UserFactory(),
         }
         analysis = StudyAnalysis.objects.create(
@@ -110,8 +108,10 @@ def test_every_role_can_do_what_the_table_says_and_nothing_else(client):
     wrong = []
     for who, person in world.people.items():
         client.force_login(person)
-        more = OTHER_METHODS if who == "manager" else ()
-        for name, method in product(URLS, METHODS + more):
+        for name, method in product(URLS, METHODS):
+            is_had = method in URLS[name][1] - {"head"}
+            if who != "manager" and not is_had:  # one that is not had is refused before the view
+                continue
             response = getattr(client, method)(world.address(name))
             if response.status_code not in right(name, who, method):
                 wrong.append(f"{method} {name} as {who}: {response.status_code}")
