@@ -75,7 +75,9 @@ def test_readers_who_can_tell_are_named_by_number_and_as_tested_alone():
 def test_no_sentence_says_what_no_test_shows(study):
     found = content(seed=0, **study)
     text = " ".join([*said(found).values(), *cautions_of(found)])
-    assert not re.search(r"significan|\bbetter than (real|pseudo)|\bnan\b|\bNone\b|proves?\b", text)
+    assert not re.search(
+        r"significant|\bbetter than (real|pseudo)|\bnan\b|\bNone\b|proves?\b", text
+    )
     assert not re.search(r"\bno difference\b", text)
     for table in tables_of(found, PLAN):
         for row in table.rows:
@@ -116,11 +118,12 @@ def test_both_tests_can_be_passed_at_once():
         "difference": {"note": ""},
         "equivalence": {"shown": True, "margin": 0.5, "note": ""},
     }
-    verdict = verdict_of(comparison)
+    verdict = verdict_of(comparison, 0.05)
     assert (verdict.text, verdict.more) == (
         "Equivalent within ±0.50",
         "and a difference is shown",
     )
+    assert verdict_of(comparison, 0.005).more == ""  # the protocol's level is the level
 
 
 def test_undefined_is_said_and_never_zero():

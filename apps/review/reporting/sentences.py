@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from apps.review.protocol import Protocol
-from apps.review.reporting.table3 import DIFFERS, Verdict, verdict_of
+from apps.review.reporting.table3 import Verdict, verdict_of
 from apps.review.reporting.words import (
     ARM_PLURALS,
     decimal,
@@ -36,12 +36,14 @@ def sentences_of(content: Mapping[str, Any], plan: Protocol) -> list[Sentence]:
     for arm in content["compared"]:
         said += _of_arm(content, plan, arm)
         for name, against in content["statistics"]["detection"].items():
-            said.append(_of_detection(plan.question(name).text, against[arm], arm))
+            question, alpha = plan.question(name).text, content["statistics"]["alpha"]
+            said.append(_of_detection(question, against[arm], arm, alpha))
     return said
 
 
 def cautions_of(content: Mapping[str, Any]) -> list[str]:
     """What has to be known before the sentences are read."""
+    alpha = content["statistics"]["alpha"]
     tests = sum(
         comparison["p"] is not None
         for question in content["statistics"]["questions"].values()
@@ -58,7 +60,7 @@ def cautions_of(content: Mapping[str, Any]) -> list[str]:
         said.append(f"Nobody gave an answer with a number to: {names}.")
     if tests > 1:
         said.append(
-            f"{tests} differences are tested, each alone at {DIFFERS:g}: among so many, some are "
+            f"{tests} differences are tested, each alone at {alpha:g}: among so many, some are "
             "shown by chance. Conclude from the hypotheses of the protocol."
         )
     return said
@@ -84,7 +86,8 @@ def _of_arm(content: Mapping[str, Any], plan: Protocol, arm: str) -> list[Senten
         if question.kind == "guess":
             continue  # detection says it better
         of = found[question.name]["comparisons"][arm]
-        verdict, title = verdict_of(of), title_of(question.name)
+        verdict = verdict_of(of, content["statistics"]["alpha"])
+        title = title_of(question.name)
         if verdict.kind == "equivalent":
             unit = " points" if question.kind == "scale" else ""
             said.append(Sentence(title, _equivalent(of, verdict, ours, theirs, unit)))
@@ -137,7 +140,7 @@ def _different(of: Mapping[str, Any], ours: str, theirs: str) -> str:
     return f"{text}."
 
 
-def _of_detection(question: str, found: Mapping[str, Any], arm: str) -> Sentence:
+def _of_detection(question: str, found: Mapping[str, Any], arm: str, alpha: float) -> Sentence:
     value, p = found["accuracy"]["value"], found["p"]
     if value is None:
         return Sentence(
@@ -146,7 +149,7 @@ def _of_detection(question: str, found: Mapping[str, Any], arm: str) -> Sentence
     text = f"{percents(found['accuracy'])} right about {ARM_PLURALS[arm]} and real scans: "
     if p is None:
         text += "there is no test against chance."
-    elif p >= DIFFERS:
+    elif p >= alpha:
         text += f"as a group the readers are not shown to do better than chance ({p_value(p)})."
     else:
         than = "more" if value > CHANCE else "less"

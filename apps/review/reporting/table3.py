@@ -23,7 +23,6 @@ PAPER = {  # real / synthetic
     "interpretability": ("3.00", "2.98"),
 }
 WIDTH, HEIGHT = 230.0, 34.0  # of the small picture, in its own units
-DIFFERS = 0.05  # of the two-sided test, which belongs to the 95 % interval beside it
 SPARE = 1.15  # how much farther the axis reaches than anything drawn on it
 
 
@@ -110,13 +109,16 @@ def _table(content: Mapping[str, Any], plan: Protocol, arm: str) -> Table3:
         arm=arm,
         reference_name=ARM_NAMES[content["reference"]],
         compared_name=ARM_NAMES[arm],
-        rows=[_row(question, of, has_paper=has_paper) for question, of in pairs],
+        rows=[
+            _row(question, of, alpha=content["statistics"]["alpha"], has_paper=has_paper)
+            for question, of in pairs
+        ],
         notes=_notes(pairs, content["statistics"]["notes"]),
         has_paper=has_paper,
     )
 
 
-def _row(question: Question, of: Mapping[str, Any], *, has_paper: bool) -> Row:
+def _row(question: Question, of: Mapping[str, Any], *, alpha: float, has_paper: bool) -> Row:
     paper = PAPER.get(question.name) if has_paper else None
     return Row(
         name=question.name,
@@ -127,7 +129,7 @@ def _row(question: Question, of: Mapping[str, Any], *, has_paper: bool) -> Row:
         compared=cell(of["compared"]),
         difference=cell(of["difference"], signed=True),
         picture=picture_of(of),
-        verdict=verdict_of(of),
+        verdict=verdict_of(of, alpha),
         paper=" / ".join(paper) if paper else "",
     )
 
@@ -142,14 +144,14 @@ def unit_of(question: Question) -> str:
     }[question.kind]
 
 
-def verdict_of(comparison: Mapping[str, Any]) -> Verdict:
+def verdict_of(comparison: Mapping[str, Any], alpha: float) -> Verdict:
     """Equivalence is one test and difference another: both, one or neither can be shown."""
     p, equivalence = comparison["p"], comparison["equivalence"]
     tested = equivalence is not None and equivalence["shown"] is not None
     if p is None and not tested:
         reason = (equivalence or {}).get("note") or comparison["difference"]["note"]
         return Verdict("undefined", "No test", reason)
-    differs = p is not None and p < DIFFERS
+    differs = p is not None and p < alpha
     if tested and equivalence["shown"]:
         text = f"Equivalent within ±{decimal(equivalence['margin'])}"
         return Verdict("equivalent", text, "and a difference is shown" if differs else "")
