@@ -2,7 +2,7 @@
 
 `python -m benchmarks.bench_reading` starts a demo, writes a small study on the 2 mm grid into it,
 which the demo's own worker freezes, and lets 20 readers go through it over HTTP: page, voxels, two
-saves and the submission of each case in 3 to 5 s, far faster than people. Then a browser reads on its own.
+saves and the submission of each case in 3 to 5 s, far faster than people. A browser reads after.
 Limits: p95 of a submission under 300 ms; the next case drawn at most 1 s after it.
 """
 
