@@ -19,12 +19,14 @@ from ml.evaluation.commands import (
     CompareCodes,
     CompareHeads,
     CompareLabels,
+    Evaluate,
     Faithfulness,
     ImportCohort,
     Oasis,
     Robustness,
     SemiSupervised,
 )
+from ml.progress import Stages
 from ml.records import PatientRecord, Prediction
 
 if TYPE_CHECKING:
@@ -107,7 +109,7 @@ class Train:
             f"--seed {self.seed} --out {self.out.name}"
             + (f" --graph {self.graph.name}" if self.graph else "")
         )
-        with _Stages() as stages:
+        with Stages() as stages:
             card = train(
                 self.cohort,
                 self.profile,
@@ -298,6 +300,7 @@ Command = (
     | Annotated[Ceilings, tyro.conf.subcommand("ceilings")]
     | Annotated[ImportCohort, tyro.conf.subcommand("import-cohort")]
     | Annotated[Oasis, tyro.conf.subcommand("oasis")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[SemiSupervised, tyro.conf.subcommand("semi-supervised")]
 )
 
@@ -341,29 +344,6 @@ def _outline(report: dict[str, Any], indent: str = "") -> str:
 
 def _moves(bar: "tqdm[Any]") -> Callable[[int, int], None]:
     return lambda done, _: bar.update(done - bar.n) and None
-
-
-class _Stages:
-    """One progress bar for each stage of a training, on standard error."""
-
-    def __init__(self) -> None:
-        self._stage = ""
-        self._bar: tqdm[Any] | None = None
-
-    def __enter__(self) -> "_Stages":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def show(self, stage: str, done: int, total: int) -> None:
-        """Move the bar of this stage, or start it."""
-        if self._bar is None or stage != self._stage:
-            self.__exit__()
-            self._stage = stage
-            self._bar = tqdm(total=total, desc=stage, file=sys.stderr)
-        self._bar.update(done - self._bar.n)
 
 
 def main() -> int:

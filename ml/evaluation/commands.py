@@ -312,6 +312,56 @@ class CompareHeads:
         print(readable(results))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Judge a bundle on people who did not train it: a page, and every figure as JSON.
+
+    Attributes:
+        cohort: folder of the cohort; if the bundle was trained on it, its test part judges.
+        bundle: folder of the bundle.
+        out: folder for index.html, report.json and what the page needs.
+        train: cohort for the record-only models beside it; else they are cross-fitted.
+        new: nobody of the cohort trained the bundle, though some are called the same.
+        most: people at most.
+        prevalence: share of AD for which predictive values are given.
+        images: people whose pseudo-MRI is compared with their scan, at most.
+        seed: of folds, bootstrap and of what is hidden.
+        json: print the figures instead of the place of the page.
+    """
+
+    cohort: Path
+    bundle: Path
+    out: Path
+    train: Path | None = None
+    new: bool = False
+    most: int = 5000
+    prevalence: float = 0.1
+    images: int = 40
+    seed: int = 1
+    json: bool = False
+
+    def run(self) -> None:
+        """Write the report and say where it is."""
+        from ml.card import verify
+        from ml.evaluation.evaluate import EvaluationSettings, evaluate_bundle
+        from ml.evaluation.report import write_report
+        from ml.progress import Stages
+
+        settings = EvaluationSettings(
+            new=self.new,
+            most=self.most,
+            prevalence=self.prevalence,
+            images=self.images,
+            seed=self.seed,
+        )
+        with Stages() as bars:
+            results = evaluate_bundle(
+                self.bundle, self.cohort, settings, train=self.train, progress=bars.show
+            )
+        page = write_report(results, verify(self.bundle), self.out)
+        print(json.dumps(results, indent=2) if self.json else f"The report is {page}.")
+
+
 def _text_encoder() -> Any:
     import torch
 
