@@ -201,7 +201,8 @@ def _check_enough(pool: Pool, coarse: Mapping[Arm, int], protocol: Protocol) -> 
         if have >= protocol.cases_per_arm:
             continue
         on_coarser = (
-            f" {coarse[arm]} more are on a grid coarser than {protocol.spacing_mm:g} mm."
+            f" {coarse[arm]} more are on a grid coarser than {protocol.spacing_mm:g} mm; the "
+            "protocol can ask for that grid."
             if coarse.get(arm)
             else ""
         )

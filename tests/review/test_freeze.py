@@ -9,6 +9,7 @@ from django.utils import timezone
 from apps.patients import deleting, dependents
 from apps.patients.models import Membership
 from apps.review import runner
+from apps.review.blinding import next_slot
 from apps.review.models import (
     Amendment,
     Case,
@@ -233,6 +234,31 @@ def test_a_deleted_patient_takes_the_study_copy_along_and_the_case_is_withdrawn(
     assert case.withdrawn_at
     assert (case.file, case.patient, case.scan, case.age_years, case.is_ad) == ("", *[None] * 4)
     assert case.slots.exists()
+
+
+def test_a_deleted_cohort_takes_all_its_study_copies_along(
+    opened, settings, django_capture_on_commit_callbacks
+):
+    cohort = opened.cases.first().patient.cohort
+    Membership.objects.filter(cohort=cohort, user=opened.manager).update(role="owner")
+
+    with django_capture_on_commit_callbacks(execute=True):
+        deleting.delete_cohort(cohort=cohort, typed=cohort.name, deleted_by=opened.manager)
+
+    assert not copies(settings)
+    assert opened.cases.filter(withdrawn_at=None).count() == 0
+    assert next_slot(opened.readers.first()) is None
+
+
+def test_a_scan_deleted_alone_leaves_the_copy_which_still_goes_with_its_patient(opened):
+    case = opened.cases.filter(arm="real").first()
+
+    case.scan.delete()
+
+    case.refresh_from_db()
+    assert (case.scan, case.withdrawn_at) == (None, None)
+    assert case.file
+    assert case.patient
 
 
 def test_in_a_draft_the_case_of_a_deleted_patient_goes(draft):
