@@ -83,7 +83,7 @@ class World:
             "study": [study.pk],
             "study number": [study.pk, 1],
             "study lock": [study.pk, "lock"],
-            "study tidy": [study.pk, "csv"],
+            "study tidy": [study.pk, "ratings.csv"],
             "analysis": [analysis.pk],
             "token": [first.slots.first().token],
         }
