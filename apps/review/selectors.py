@@ -5,10 +5,11 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Count, Max, Q, Sum
+from django.db.models import Count, Max, Q, QuerySet, Sum
 
 from apps.accounts.models import User
 from apps.inference.models import Prediction, PseudoMRI
@@ -32,6 +33,32 @@ def candidates_of(cohorts: Sequence[Cohort]) -> list[Candidate]:
     ids = [cohort.pk for cohort in cohorts]
     is_ad = _diagnoses(ids)
     return [*_scans(ids, is_ad), *_pseudo_mris(ids, is_ad)]
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """How many people of a cohort have a preprocessed scan, and how many a decoded pseudo-MRI."""
+
+    scans: int
+    pseudo_mris: int
+
+
+def stock_of(cohorts: Sequence[UUID]) -> dict[UUID, Stock]:
+    """What each cohort has to draw from, whatever its grid."""
+    scans = Scan.objects.filter(patient__cohort__in=cohorts, state=JobState.SUCCEEDED)
+    volumes = PseudoMRI.objects.filter(
+        prediction__patient__cohort__in=cohorts,
+        prediction__is_newest=True,
+        state=JobState.SUCCEEDED,
+    )
+    with_scan = _people(scans, "patient__cohort", "patient")
+    decoded = _people(volumes, "prediction__patient__cohort", "prediction__patient")
+    return {pk: Stock(with_scan.get(pk, 0), decoded.get(pk, 0)) for pk in cohorts}
+
+
+def _people(rows: QuerySet[Any], cohort: str, patient: str) -> dict[UUID, int]:
+    counted = rows.order_by().values(cohort).annotate(n=Count(patient, distinct=True))
+    return {row[cohort]: row["n"] for row in counted}
 
 
 def _scans(cohorts: Sequence[UUID], is_ad: Mapping[UUID, bool]) -> Iterator[Candidate]:

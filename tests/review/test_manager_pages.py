@@ -150,6 +150,16 @@ def test_cases_are_drawn_and_their_balance_is_shown(client, draft):
     assert "4 cases are drawn" in page
 
 
+def test_each_cohort_says_what_it_has_to_draw_from(client, draft):
+    make_cohort(draft.manager, real=3, pseudo=1, name="Second clinic")
+
+    page = client.get(address("cases", draft)).content.decode()
+
+    assert "2 scans, 2 pseudo-MRIs" in page
+    assert "3 scans, 1 pseudo-MRI<" in page
+    assert page.count(" checked") == 1
+
+
 def test_too_few_volumes_are_told_and_the_old_draw_stays(client, draft):
     cohort = make_cohort(draft.manager, real=1, pseudo=2, name="Small clinic")
 

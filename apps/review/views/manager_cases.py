@@ -9,6 +9,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from apps.accounts.models import User
 from apps.accounts.requests import SignedInRequest
 from apps.errors import MirageError
+from apps.patients.models import Cohort
 from apps.review import selectors
 from apps.review.drawing import WORDS
 from apps.review.forms import DrawForm, InvitationForm
@@ -45,11 +46,15 @@ def _cases_page(
     request: SignedInRequest, study: ReaderStudy, form: DrawForm, status: int = 200
 ) -> HttpResponse:
     plan = study.plan
+    mine = Cohort.objects.visible_to(request.user).order_by("name")
+    stock = selectors.stock_of([cohort.pk for cohort in mine])
+    taken = {str(value) for value in form["cohorts"].value() or ()}
     context = {
         "section": "studies",
         "study": study,
         "plan": plan,
         "form": form,
+        "choices": [(each, stock[each.pk], str(each.pk) in taken) for each in mine],
         "is_draft": study.state == StudyState.DRAFT,
         "arms": [WORDS[arm][0] for arm in plan.arms],
         "balance": selectors.balance_of(study),
