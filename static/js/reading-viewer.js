@@ -127,12 +127,14 @@
         if (!hasWebGl2()) throw new Error("This browser offers no WebGL2, which the moving viewer needs. These are fixed slices instead.");
         const file = await this.fetch(url);
         if (this.wanted !== url) return;
-        await this.main.show(file, "", () => this.wanted === url);
-        if (this.wanted !== url) return;
+        // Drawn once: the 3D view is dear where the processor draws it.
+        const isDrawn = await this.main.show(file, "", () => this.wanted === url, () => {
+          this.volume = new window.MirageVolume(file);
+          this.range();
+          this.reset();
+        });
+        if (!isDrawn) return;
         for (const old of this.files.keys()) if (old !== url) this.files.delete(old);
-        this.volume = new window.MirageVolume(file);
-        this.range();
-        this.main.atOnce(() => this.reset());
         this.find("[data-veil]").hidden = true;
         this.stage.dataset.ready = "true";
       } catch (error) {

@@ -67,16 +67,18 @@
      * @param {ArrayBuffer} file NIfTI-1
      * @param {string} marked words of the SYNTHETIC mark; empty for what a scanner acquired
      * @param {Function} isWanted asked when all is ready, whether it still is to be drawn
+     * @param {Function} [arrange] says how, before the first draw; without it the volume is drawn first
      * @returns {boolean} whether it was
      */
-    async show(file, marked, isWanted) {
+    async show(file, marked, isWanted, arrange) {
       this.opening ??= this.open();
       await this.opening;
       const volume = await image(file, { colormap: "gray" });
       if (!isWanted()) return false;
       while (this.nv.volumes.length) this.nv.removeVolume(this.nv.volumes.at(-1));
       this.mark = marked ? new window.SyntheticMark(this.nv.gl, marked) : null;
-      this.nv.addVolume(volume);
+      if (!arrange) this.nv.addVolume(volume);
+      else this.atOnce(() => { this.nv.addVolume(volume); arrange(); });
       return true;
     }
 

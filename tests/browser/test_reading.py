@@ -33,7 +33,14 @@ def reading(page, reader, sign_in):
     page.goto("/reading/")
     page.get_by_role("link", name="Start").press("Enter")
     ready(page)
-    return page
+    yield page
+    leave(page)
+
+
+def leave(page):
+    """The page saves once more when it is left; that is over before the tables are emptied."""
+    page.goto("/reading/")
+    page.wait_for_load_state("networkidle")
 
 
 def ready(page):
@@ -150,3 +157,4 @@ def test_without_webgl2_the_same_voxels_are_shown_as_slices(page, reader, sign_i
     assert axe(page) == []
     page.get_by_role("radio", name="Yes").check()
     saved(page)
+    leave(page)
