@@ -1,7 +1,41 @@
-"""Questions about predictions that other apps ask."""
+"""Questions about predictions that other apps and pages ask."""
 
-from apps.inference.models import InferenceRun, Prediction
-from apps.patients.models import EhrImport
+from dataclasses import dataclass
+
+from django.db.models import Count, Q
+
+from apps.inference.models import InferenceRun, Prediction, PredictionQuerySet, PseudoMRI
+from apps.jobs.models import ACTIVE_STATES
+from apps.patients.models import Cohort, EhrImport
+
+
+def undecoded(cohort: Cohort) -> PredictionQuerySet:
+    """Newest answers with a number that nobody has asked the pseudo-MRI of."""
+    runs = cohort.runs.order_by().values("pk")
+    numbered = Prediction.objects.filter(run__in=runs, probability__isnull=False).newest()
+    return numbered.filter(pseudo_mri=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Decodings:
+    """Pseudo-MRIs of a cohort.
+
+    Attributes:
+        active: wait or are being decoded.
+        asked: were asked for, of newest answers.
+    """
+
+    active: int
+    asked: int
+
+
+def decodings_of(cohort: Cohort) -> Decodings:
+    """How many pseudo-MRIs of a cohort there are, in one query."""
+    counted = PseudoMRI.objects.filter(prediction__patient__cohort=cohort).aggregate(
+        active=Count("pk", filter=Q(state__in=[str(state) for state in ACTIVE_STATES])),
+        asked=Count("pk", filter=Q(prediction__is_newest=True)),
+    )
+    return Decodings(**counted)
 
 
 def predictions_since(ehr_import: EhrImport) -> str:

@@ -13,6 +13,7 @@ from django.db.models import Max
 from apps.accounts.models import User
 from apps.errors import MirageError
 from apps.inference.models import Explanation, InferenceRun, Prediction, PseudoMRI, WhatIf
+from apps.inference.selectors import undecoded
 from apps.jobs import queue
 from apps.jobs.models import Job, JobQuerySet
 from apps.patients.models import Cohort, Patient
@@ -22,6 +23,7 @@ from ml.records import Answer
 
 NO_NUMBER = (Answer.OUTSIDE, Answer.TOO_FEW)
 WHAT_IF_KEPT = timedelta(minutes=30)
+MOST_DECODED_AT_ONCE = 100
 J = TypeVar("J", bound=Job)
 
 
@@ -109,6 +111,44 @@ def request_pseudo_mri(*, prediction: Prediction, requested_by: User, now: datet
         NotAllowedError: the user may not change the cohort.
     """
     return _request_once(PseudoMRI, "pseudo-MRI can be decoded", prediction, requested_by, now)
+
+
+@transaction.atomic
+def request_pseudo_mris(*, cohort: Cohort, requested_by: User, now: datetime) -> int:
+    """Queue the decoding of the newest answers that have no pseudo-MRI yet, the first 100 of them.
+
+    Returns:
+        How many are queued now.
+
+    Raises:
+        RunRefusedError: there is none left to decode.
+        NotAllowedError: the user may not change the cohort.
+    """
+    Cohort.objects.select_for_update().get(pk=cohort.pk)  # two requests at once wait in turn
+    _check_may_edit(cohort, requested_by)
+    waiting = undecoded(cohort).order_by("patient__number")[:MOST_DECODED_AT_ONCE]
+    jobs = PseudoMRI.objects.bulk_create(
+        PseudoMRI(prediction=prediction, requested_by=requested_by, requested_at=now)
+        for prediction in waiting
+    )
+    if not jobs:
+        raise RunRefusedError(
+            "There is no answer with a number that lacks its pseudo-MRI. Run MIRAGE first; one "
+            "that failed or was cancelled is decoded again on the page of its patient."
+        )
+    for job in jobs:
+        queue.send_on_commit(job)
+    return len(jobs)
+
+
+def cancel_pseudo_mris(*, cohort: Cohort) -> int:
+    """Stop every decoding of a cohort that has not ended, so that it can be asked for again.
+
+    Returns:
+        How many were taken back.
+    """
+    active = PseudoMRI.objects.filter(prediction__patient__cohort=cohort).active()
+    return sum(PseudoMRI.objects.cancel(pk) for pk in active.values_list("pk", flat=True))
 
 
 def request_explanation(

@@ -16,6 +16,21 @@ urlpatterns = [
     path("cohorts/<uuid:cohort_id>/", cohorts.cohort, name="cohort"),
     path("cohorts/<uuid:cohort_id>/performance/", cohorts.performance, name="performance"),
     path("cohorts/<uuid:cohort_id>/run/", runs.request_cohort_run, name="request-cohort-run"),
+    path(
+        "cohorts/<uuid:cohort_id>/pseudo-mris/",
+        pseudo_mris.cohort_pseudo_mris,
+        name="cohort-pseudo-mris",
+    ),
+    path(
+        "cohorts/<uuid:cohort_id>/pseudo-mris/request/",
+        pseudo_mris.request_cohort_pseudo_mris,
+        name="request-cohort-pseudo-mris",
+    ),
+    path(
+        "cohorts/<uuid:cohort_id>/pseudo-mris/cancel/",
+        pseudo_mris.cancel_cohort_pseudo_mris,
+        name="cancel-cohort-pseudo-mris",
+    ),
     path("cohorts/<uuid:cohort_id>/export/", exports.export, name="export"),
     path("cohorts/<uuid:cohort_id>/export/file/", exports.export_file, name="export-file"),
     path("patients/<uuid:patient_id>/", patients.patient, name="patient"),

@@ -9,12 +9,13 @@ from django.utils import timezone
 
 from apps.inference.models import Explanation, InferenceRun, PseudoMRI
 from apps.jobs.models import JobState
-from tests.factories import InferenceRunFactory
+from tests.factories import InferenceRunFactory, PatientFactory, PredictionFactory
 from tests.inference.world import make_world
 
 pytestmark = pytest.mark.django_db
 
 POLL = {"HX-Request": "true"}
+NO_NUMBER = {"answer": "too_few", "probability": None, "low": None, "high": None}
 
 
 @pytest.fixture
@@ -221,3 +222,45 @@ def test_a_file_that_is_gone_answers_404(client, world, settings, name):
     url = reverse(f"inference:{name}", args=[world.pseudo_mri.pk])
 
     assert client.get(url).status_code == 404
+
+
+@pytest.fixture
+def undecoded(world):
+    """Answers of four people: three with a number and no picture, one without a number."""
+    run = InferenceRunFactory(cohort=world.cohort, bundle=world.bundle, number=3, total=4)
+    return [
+        PredictionFactory(
+            run=run, patient=PatientFactory(cohort=world.cohort, number=70 + n), **more
+        )
+        for n, more in enumerate([{}, {}, {}, NO_NUMBER])
+    ]
+
+
+def test_all_answers_with_a_number_are_decoded_at_once_and_only_once(client, world, undecoded):
+    page = reverse("inference:cohort", args=[world.cohort.pk])
+    url = reverse("inference:request-cohort-pseudo-mris", args=[world.cohort.pk])
+    assert "Decode pseudo-MRIs" in client.get(page).content.decode()
+
+    assert "3 pseudo-MRIs are queued" in client.post(url, follow=True).content.decode()
+    again = client.post(url, follow=True).content.decode()
+
+    assert "lacks its pseudo-MRI" in again
+    asked = PseudoMRI.objects.filter(prediction__in=undecoded)
+    assert set(asked.values_list("prediction", flat=True)) == {p.pk for p in undecoded[:3]}
+    assert "Decode pseudo-MRIs" not in client.get(page).content.decode()
+
+
+def test_decodings_of_a_cohort_are_counted_and_cancelled_together(client, world, undecoded):
+    client.post(reverse("inference:request-cohort-pseudo-mris", args=[world.cohort.pk]))
+    url = reverse("inference:cohort-pseudo-mris", args=[world.cohort.pk])
+    waiting = client.get(url, {"seen": "3"}, headers=POLL)
+    assert (waiting.status_code, "HX-Trigger" in waiting) == (200, False)
+    assert "<strong>3</strong>" in waiting.content.decode()
+
+    client.post(reverse("inference:cancel-cohort-pseudo-mris", args=[world.cohort.pk]))
+
+    over = client.get(url, {"seen": "3"}, headers=POLL)
+    assert over.status_code == 286
+    assert "run-progress" in over["HX-Trigger"]
+    states = PseudoMRI.objects.filter(prediction__in=undecoded).values_list("state", flat=True)
+    assert set(states) == {JobState.CANCELLED}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from django.core.paginator import Page
@@ -21,6 +22,8 @@ from apps.inference.performance import (
     GROUP_NEEDS,
     performance_of,
 )
+from apps.inference.selectors import decodings_of
+from apps.inference.services import MOST_DECODED_AT_ONCE
 from apps.inference.views.runs import line_of
 from apps.jobs.models import JobState
 from apps.patients.models import Cohort, Finding, Patient
@@ -86,6 +89,7 @@ def cohort(request: SignedInRequest, cohort_id: UUID) -> HttpResponse:
     page = paginator.get_page(data.get("page"))
     total = everybody.count() if filters.is_used else paginator.count
     inputs = inputs_of(model)
+    answers, decodings = _answers(cohort), decodings_of(cohort)
     context = {
         "section": "cohorts",
         "cohort": cohort,
@@ -93,6 +97,9 @@ def cohort(request: SignedInRequest, cohort_id: UUID) -> HttpResponse:
         "role": cohort.memberships.get(user=request.user).get_role_display(),
         "last_import": cohort.imports.exclude(committed_at=None).order_by("-committed_at").first(),
         "run_line": line_of(_newest_run(cohort)),
+        "decoding": decodings.active,
+        "can_decode": answers["numbered"] > decodings.asked,
+        "most_decoded": MOST_DECODED_AT_ONCE,
         "champion": model,
         "base_rate": model.card["base_rate"] if model else None,
         "schema_size": len(inputs),
@@ -106,7 +113,7 @@ def cohort(request: SignedInRequest, cohort_id: UUID) -> HttpResponse:
         "base_query": f"{_address(query, order)[1:]}&" if _address(query, order) else "",
         "order": order,
         "orders": ORDERS,
-        **_answers(cohort),
+        **answers,
     }
     status = 200 if is_valid else 422
     return render(request, "inference/cohort.html", context, status=status)
@@ -179,7 +186,7 @@ def _rows(page: Page[UUID], inputs: Sequence[str], model: Bundle | None) -> list
     ]
 
 
-def _answers(cohort: Cohort) -> dict[str, object]:
+def _answers(cohort: Cohort) -> dict[str, Any]:
     """How the newest answers of the cohort are distributed, in one look at them."""
     last = float(BINS - 1)
     bin_ = Case(  # PostgreSQL's LEAST passes over NULL: no number would be the highest one

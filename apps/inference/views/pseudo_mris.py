@@ -17,6 +17,7 @@ from apps.accounts.requests import SignedInRequest
 from apps.errors import MirageError
 from apps.inference import means, services
 from apps.inference.models import Prediction, PseudoMRI
+from apps.inference.selectors import decodings_of
 from apps.inference.views.runs import back
 from apps.jobs.models import JobState
 from apps.jobs.selectors import unserved_queues
@@ -65,6 +66,51 @@ def request_pseudo_mri(request: SignedInRequest, patient_id: UUID) -> HttpRespon
     except MirageError as error:
         messages.error(request, str(error))
     return redirect(f"{patient.get_absolute_url()}#images")
+
+
+@require_POST
+def request_cohort_pseudo_mris(request: SignedInRequest, cohort_id: UUID) -> HttpResponse:
+    """Decode the newest answers of a cohort that have no pseudo-MRI yet."""
+    cohort = get_object_or_404(Cohort.objects.visible_to(request.user), pk=cohort_id)
+    _check_editable(request, cohort.pk)
+    try:
+        n = services.request_pseudo_mris(
+            cohort=cohort, requested_by=request.user, now=timezone.now()
+        )
+    except MirageError as error:
+        messages.error(request, str(error))
+    else:
+        words = "pseudo-MRI is" if n == 1 else "pseudo-MRIs are"
+        messages.success(
+            request, f"{n} {words} queued, about a second each. You may leave this page."
+        )
+    return redirect(f"{cohort.get_absolute_url()}#patients")
+
+
+@require_safe
+def cohort_pseudo_mris(request: SignedInRequest, cohort_id: UUID) -> HttpResponse:
+    """How many decodings of a cohort are left, for polling; a browser is sent to its page."""
+    cohort = get_object_or_404(Cohort.objects.visible_to(request.user), pk=cohort_id)
+    if not request.headers.get("HX-Request"):
+        return redirect(f"{cohort.get_absolute_url()}#patients")
+    n = decodings_of(cohort).active
+    context = {"cohort": cohort, "decoding": n, "may_edit": _may_edit(request, cohort.pk)}
+    response = render(request, "inference/partials/decoding_line.html", context)
+    if str(n) != request.GET.get("seen"):
+        trigger_client_event(response, "run-progress")
+    if not n:
+        response.status_code = HttpResponseStopPolling.status_code
+    return response
+
+
+@require_POST
+def cancel_cohort_pseudo_mris(request: SignedInRequest, cohort_id: UUID) -> HttpResponse:
+    """Stop the decodings of a cohort that have not ended."""
+    cohort = get_object_or_404(Cohort.objects.visible_to(request.user), pk=cohort_id)
+    _check_editable(request, cohort.pk)
+    n = services.cancel_pseudo_mris(cohort=cohort)
+    messages.success(request, f"{n} decoding{'s' if n != 1 else ''} cancelled.")
+    return redirect(f"{cohort.get_absolute_url()}#patients")
 
 
 @require_safe
