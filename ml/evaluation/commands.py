@@ -218,10 +218,10 @@ class Oasis:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportCohort:
-    """Turn OASIS-1 or a BIDS folder with registered scans into a cohort that `train` reads.
+    """Turn OASIS-1, ADNI or a BIDS folder, scans registered, into a cohort that `train` reads.
 
     Attributes:
-        input: folder of OASIS-1 or BIDS.
+        input: folder of OASIS-1 or BIDS; for ADNI that of Clinica, with ADNIMERGE.csv in it.
         out: new folder for the cohort.
         form: what the input is.
         spacing_mm: voxel edge of the scans that are written; by default that of the input.
@@ -229,11 +229,12 @@ class ImportCohort:
 
     input: Path
     out: Path
-    form: Literal["oasis", "bids"]
+    form: Literal["oasis", "bids", "adni"]
     spacing_mm: float | None = None
 
     def run(self) -> None:
         """Write the folder and say what was left out."""
+        from ml.data.adni import read_adni
         from ml.data.bids import read_bids, write_cohort
         from ml.data.oasis import read_oasis
 
@@ -241,6 +242,13 @@ class ImportCohort:
             oasis = read_oasis(self.input)
             cohort = oasis.cohort
             left = f"{len(oasis.refused)} scans registered wrongly"
+        elif self.form == "adni":
+            adni = read_adni(self.input)
+            cohort = adni.cohort
+            left = (
+                f"{len(adni.without_visit)} scans of no visit in the table, columns "
+                f"{', '.join(adni.left_out) or '-'}"
+            )
         else:
             bids = read_bids(self.input)
             cohort = bids.cohort
