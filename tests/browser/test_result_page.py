@@ -28,12 +28,8 @@ def without_picture(world):
     PseudoMRI.objects.all().delete()
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_full_result_page_breaks_no_rule_and_draws_its_paths(
-    new_page, world, sign_in, axe, theme
-):
-    page = new_page(color_scheme=theme)
-    sign_in(world.users["owner"], page=page)
+def test_a_full_result_page_breaks_no_rule_and_draws_its_paths(page, world, sign_in, axe):
+    sign_in(world.users["owner"])
     page.goto(world.patient.get_absolute_url())
     expect(page.locator("[data-paths][data-drawn=true]")).to_contain_text("APOE gene")
 

@@ -73,8 +73,7 @@ def test_a_head_goes_in_and_comes_out_as_a_stripped_volume_and_nothing_else_is_k
     assert 1000 < scan.qc["brain_ml"] < 2000
     page.locator("#scans").get_by_text("Regional volumes", exact=True).click()
     expect(page.locator("#scans").get_by_role("row", name="Lateral ventricles")).to_be_visible()
-    page.emulate_media(color_scheme="dark")
-    assert not axe(page)
+    assert axe(page) == []
 
     voxels = page.request.get(f"/scans/{scan.pk}/volume.nii").body()
     assert nibabel.Nifti1Image.from_bytes(voxels).shape == (91, 109, 91)

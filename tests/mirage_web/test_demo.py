@@ -95,11 +95,21 @@ def demo(tmp_path, monkeypatch, wait_until):
 
 
 @pytest.mark.timeout(240)
-def test_ctrl_c_stops_every_process_and_the_next_start_finds_the_data(demo):
+def test_a_dead_worker_is_replaced_ctrl_c_stops_all_and_the_next_start_finds_the_data(
+    demo, wait_until
+):
     first = demo()
     status, page = first.get("sign-in/")
     assert (status, "MIRAGE" in page) == (200, True)
     assert len(of_folder(first.data_dir)) >= 8
+
+    def surrogate_workers():
+        return {p.pid for p in of_folder(first.data_dir) if "--queues=surrogate" in p.cmdline()}
+
+    before = surrogate_workers()
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: surrogate_workers() - before, seconds=START_S)
 
     first.end(signal.SIGINT)
     assert first.process.returncode == 0
@@ -118,34 +128,14 @@ def test_ctrl_c_stops_every_process_and_the_next_start_finds_the_data(demo):
 
 
 @pytest.mark.timeout(180)
-def test_killing_the_demo_with_9_leaves_nothing_running(demo, wait_until):
-    running = demo()
+def test_a_port_in_use_is_said_and_kill_9_leaves_nothing_running(demo, wait_until):
+    with socket.create_server(("127.0.0.1", 8740)):
+        running = demo(port=8740)
+    assert "Port 8740 is in use" in "".join(running.lines)
+    assert running.address == "http://127.0.0.1:8741/"
+    assert running.get("healthz")[0] == 200
 
     running.process.kill()
     running.process.wait()
 
     wait_until(lambda: not of_folder(running.data_dir), seconds=STOP_S)
-
-
-@pytest.mark.timeout(180)
-def test_a_port_in_use_is_said_and_the_next_one_taken(demo):
-    with socket.create_server(("127.0.0.1", 8740)):
-        running = demo(port=8740)
-
-    assert "Port 8740 is in use" in "".join(running.lines)
-    assert running.address == "http://127.0.0.1:8741/"
-    assert running.get("healthz")[0] == 200
-
-
-@pytest.mark.timeout(180)
-def test_a_worker_that_dies_is_started_again(demo, wait_until):
-    running = demo()
-
-    def surrogate_workers():
-        return [p for p in of_folder(running.data_dir) if "--queues=surrogate" in p.cmdline()]
-
-    before = {p.pid for p in surrogate_workers()}
-    for pid in before:
-        os.kill(pid, signal.SIGKILL)
-
-    wait_until(lambda: {p.pid for p in surrogate_workers()} - before, seconds=START_S)
