@@ -28,12 +28,12 @@ from ml.evaluation.commands import (
 )
 from ml.progress import Stages
 from ml.records import PatientRecord, Prediction
+from ml.user_cache import USER_CACHE
 
 if TYPE_CHECKING:
     from ml.knowledge_graph import KnowledgeGraph
 
 PREDICTION_COLUMNS = ("patient", "probability", "low", "high", "answer", "missing")
-TEXT_CACHE = Path.home() / ".cache" / "mirage"
 MAX_ROWS = 100_000
 
 
@@ -118,7 +118,7 @@ class Train:
                 stages.show,
                 command=command,
                 name=self.name,
-                text_cache=TEXT_CACHE,
+                text_cache=USER_CACHE,
                 knowledge_file=self.graph,
             )
         _say(self.json, json.loads(card.to_json()), readable(card))
@@ -169,7 +169,7 @@ class Graph:
             embed = None
             if self.text:
                 model = None if self.text == "minilm" else self.text
-                embed = TextEncoder(model, TEXT_CACHE, pooling=self.pooling)
+                embed = TextEncoder(model, USER_CACHE, pooling=self.pooling)
             hops = None if self.source == "default" else self.hops
             graph, links = graph_with_dictionary(
                 graph, concepts, embed, children=self.hops, hops=hops

@@ -8,8 +8,7 @@ from apps.accounts import selectors
 from apps.accounts import services as accounts
 from apps.accounts.models import User
 from apps.errors import MirageError
-
-LONGEST_REASON = 1000
+from apps.review.models import LONGEST_REASON
 
 
 class SignatureError(MirageError):

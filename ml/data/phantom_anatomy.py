@@ -30,6 +30,7 @@ from scipy.special import expit
 
 from ml.data import mri
 from ml.data.mri import Grid, at_grid
+from ml.user_cache import USER_CACHE
 
 Volume = Float32[ndarray, "x y z"]
 Field = Float32[ndarray, "3 x y z"]
@@ -52,7 +53,6 @@ _HIPPOCAMPUS_AXIS = (
 # widening keeps the volume of the hippocampus as it is.
 HORN_PRESSURE = 0.19
 REGIONS = ("ventricles", "hippocampus", "cortex", "brain")
-KEPT = Path.home() / ".cache" / "mirage"
 FINEST_KEPT_MM = 2.0  # 70 MB; finer ones would be eight times that
 _PARTS = (1, len(REGIONS), 3, 3, 3, 1, 1)  # volumes of each field of Anatomy
 
@@ -101,7 +101,7 @@ def _kept(grid: Grid) -> Path:
     """Where the anatomy of a grid lies, named by all that it follows from."""
     sources = b"".join(Path(path).read_bytes() for path in (__file__, mri.__file__))
     made_by = hashlib.sha256(sources + nilearn.__version__.encode()).hexdigest()[:16]
-    return KEPT / f"anatomy-{made_by}-{grid.spacing_mm:g}mm.npy"
+    return USER_CACHE / f"anatomy-{made_by}-{grid.spacing_mm:g}mm.npy"
 
 
 def _stacked(brain: Anatomy) -> Float32[ndarray, "volumes x y z"]:

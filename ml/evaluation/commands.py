@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-TEXT_CACHE = Path.home() / ".cache" / "mirage"
+from ml.user_cache import USER_CACHE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ class CompareLabels:
         done = json.loads(self.out.read_text())["runs"] if self.out.exists() else []
         results = compare_labels(
             range(self.first_seed, self.first_seed + self.seeds),
-            TEXT_CACHE,
+            USER_CACHE,
             done=done,
             save=lambda results: _write(self.out, results),
         )
@@ -197,7 +197,7 @@ class Oasis:
         done = json.loads(self.out.read_text()) if self.out.exists() else {}
         results = oasis.compare_on_oasis(
             self.data,
-            TEXT_CACHE,
+            USER_CACHE,
             repeats=self.repeats,
             seed=self.seed,
             done=done.get("runs", ()),
@@ -285,7 +285,7 @@ class SemiSupervised:
         done = json.loads(self.out.read_text())["runs"] if self.out.exists() else []
         results = semi_supervised(
             range(self.first_seed, self.first_seed + self.seeds),
-            TEXT_CACHE,
+            USER_CACHE,
             people=self.people,
             done=done,
             save=lambda results: _write(self.out, results),
@@ -376,7 +376,7 @@ def _text_encoder() -> Any:
     from ml.text_encoder import TextEncoder
 
     torch.set_num_threads(1)  # two threads on busy cores are slower than one (method.md trap 12)
-    return TextEncoder(cache=TEXT_CACHE)
+    return TextEncoder(cache=USER_CACHE)
 
 
 def _write(path: Path, results: Mapping[str, Any]) -> None:

@@ -5,8 +5,9 @@ the record-only models, which are fitted on other parts of them (or on a trainin
 given) and so know this very population: they are held against the bundle at their best.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,14 @@ from ml.evaluation import clinical
 from ml.evaluation.baselines import BASELINES, fit_baseline
 from ml.evaluation.judged_people import JudgedPeople, check_unseen, judged_people
 from ml.evaluation.metrics import Scores, auc, auc_difference, proportion, scorecard
+from ml.evaluation.robustness import probabilities
 from ml.evaluation.stress import refused_as_outside, under_hiding
 from ml.losses import ssim
+from ml.mirage import Mirage, PseudoMRIDecoder
 from ml.predictor import Predictor
 from ml.records import Answer, PatientRecord
 
 FOLDS = 5
-CHUNK = 1024
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 LEAST_OF_A_SUBGROUP = 30
 LEAST_OF_A_CLASS = 5
@@ -88,8 +90,9 @@ def evaluate_bundle(
     cohort, card = Cohort.load(cohort_folder), verify(bundle)
     people = judged_people(cohort, bundle, new=settings.new, most=settings.most)
     training = _training(people, cohort, train)
-    predictor, model = Predictor.load(bundle), _Model(bundle, card)
-    probability = model.probability(people.records)
+    predictor, mirage = Predictor.load(bundle), load_mirage(bundle, card)
+    drawer = load_decoder(bundle, card).decoder
+    probability = probabilities(mirage, people.records)
     progress("record-only models", 0, len(settings.others))
     others = _baselines(people, training, card, settings, progress)
     threshold = float(card.training["calibration"]["threshold"])
@@ -110,9 +113,11 @@ def evaluate_bundle(
         "decision": _decision(probability, others[best], people),
         "answers": _answers(predictor, people),
         "subgroups": _subgroups(probability, people),
-        "hidden": under_hiding(model.probability, people, settings.seed),
+        "hidden": under_hiding(partial(probabilities, mirage), people, settings.seed),
         "outside": refused_as_outside(predictor, people, settings.seed),
-        "images": _images(cohort, people, bundle, card, settings, progress),
+        "images": _images(
+            cohort, people, mirage, load_decoder(bundle, card).decoder, settings, progress
+        ),
     }
 
 
@@ -130,22 +135,6 @@ def _training(
         return None
     labels = np.array([other.labels[each] for each in ids], dtype=np.int64)
     return [other.records[each] for each in ids], labels
-
-
-class _Model:
-    """The probability of every record, also of those that the bundle would hold back."""
-
-    def __init__(self, bundle: Path, card: BundleCard) -> None:
-        self._mirage = load_mirage(bundle, card)
-
-    def probability(self, records: Sequence[PatientRecord]) -> Float[np.ndarray, " patients"]:
-        parts = [
-            self._mirage.probability(
-                self._mirage.scaler.encode(records[start : start + CHUNK])
-            ).double()
-            for start in range(0, len(records), CHUNK)
-        ]
-        return torch.cat(parts).numpy()
 
 
 def _about(
@@ -315,8 +304,8 @@ def _if_enough(
 def _images(
     cohort: Cohort,
     people: JudgedPeople,
-    bundle: Path,
-    card: BundleCard,
+    mirage: Mirage,
+    drawer: PseudoMRIDecoder,
     settings: EvaluationSettings,
     progress: Progress,
 ) -> dict[str, Any] | None:
@@ -325,8 +314,7 @@ def _images(
     places = [i for i, each in enumerate(people.ids) if each in scanned][: settings.images]
     if not places:
         return None
-    here, mirage = grid(card.spacing_mm), load_mirage(bundle, card)
-    drawer = load_decoder(bundle, card).decoder
+    here = grid(mirage.profile.spacing_mm)
     mask, span = torch.from_numpy(brain_mask(here).copy()), intensity_range(here)
     surrogates = mirage.surrogate(mirage.scaler.encode([people.records[i] for i in places]))
     mean_brain = drawer(surrogates.mean(0, keepdim=True))

@@ -66,7 +66,7 @@ def robustness(bundle: Path, embed: Embed, *, seed: int) -> dict[str, Any]:
     mirage = load_mirage(bundle, card)
     people = dense_people(PEOPLE, entropy=(seed, 7_001), config=PhantomConfig())
     people = replace(people, records=[_only(card.schema, record) for record in people.records])
-    figures = _Figures(people, lambda records: _probability(mirage, records))
+    figures = _Figures(people, lambda records: probabilities(mirage, records))
     for share in SHARES[1:]:
         rng = np.random.default_rng((seed, 7_002))  # the same draws: what is missing grows
         figures.add(
@@ -130,9 +130,10 @@ class _Figures:
         }
 
 
-def _probability(
+def probabilities(
     mirage: Mirage, records: Sequence[PatientRecord]
 ) -> Float[np.ndarray, " patients"]:
+    """Calibrated P(AD) of every record, also of those that the bundle would hold back."""
     parts = [
         mirage.probability(mirage.scaler.encode(records[start : start + CHUNK])).double().numpy()
         for start in range(0, len(records), CHUNK)

@@ -176,7 +176,7 @@ def cache(tmp_path, monkeypatch):
     """A folder to keep anatomies in, which at first is a file."""
     place = tmp_path / "cache"
     place.write_text("no folder")
-    monkeypatch.setattr(phantom_anatomy, "KEPT", place)
+    monkeypatch.setattr(phantom_anatomy, "USER_CACHE", place)
     anatomy.cache_clear()
     yield place
     anatomy.cache_clear()

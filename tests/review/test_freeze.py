@@ -206,7 +206,11 @@ def test_the_same_acts_are_possible_in_a_draft(draft):
         ReaderStudy.objects.update(title="Other")
         draft.cases.filter(arm="real").update(arm="pseudo_mri")
         draft.readers.update(knows_cases="x")
+        assert draft.cases.filter(arm="pseudo_mri").count() == draft.cases.count()
         draft.cases.all().delete()
+
+    assert ReaderStudy.objects.get().title == "Other"
+    assert not draft.cases.exists()
 
 
 def test_a_locked_study_takes_no_reading(opened):

@@ -84,7 +84,7 @@ def request_cohort_pseudo_mris(request: SignedInRequest, cohort_id: UUID) -> Htt
         messages.success(
             request, f"{n} {words} queued, about a second each. You may leave this page."
         )
-    return redirect(f"{cohort.get_absolute_url()}#patients")
+    return redirect(cohort.get_absolute_url())
 
 
 @require_safe
@@ -92,7 +92,7 @@ def cohort_pseudo_mris(request: SignedInRequest, cohort_id: UUID) -> HttpRespons
     """How many decodings of a cohort are left, for polling; a browser is sent to its page."""
     cohort = get_object_or_404(Cohort.objects.visible_to(request.user), pk=cohort_id)
     if not request.headers.get("HX-Request"):
-        return redirect(f"{cohort.get_absolute_url()}#patients")
+        return redirect(cohort.get_absolute_url())
     n = decodings_of(cohort).active
     context = {"cohort": cohort, "decoding": n, "may_edit": _may_edit(request, cohort.pk)}
     response = render(request, "inference/partials/decoding_line.html", context)
@@ -110,7 +110,7 @@ def cancel_cohort_pseudo_mris(request: SignedInRequest, cohort_id: UUID) -> Http
     _check_editable(request, cohort.pk)
     n = services.cancel_pseudo_mris(cohort=cohort)
     messages.success(request, f"{n} decoding{'s' if n != 1 else ''} cancelled.")
-    return redirect(f"{cohort.get_absolute_url()}#patients")
+    return redirect(cohort.get_absolute_url())
 
 
 @require_safe

@@ -6,6 +6,8 @@ from django.db.models import Q
 from apps.accounts.models import User
 from apps.review.models.studies import ReaderStudy, Slot
 
+LONGEST_REASON = 1000  # characters
+
 
 class Reading(models.Model):
     """The answers of one reader to one presentation: saved while they are given, then submitted.
@@ -45,7 +47,7 @@ class Amendment(models.Model):
     reading = models.ForeignKey(Reading, on_delete=models.CASCADE, related_name="amendments")
     question = models.CharField(max_length=64)
     answer = models.JSONField()
-    reason = models.TextField(max_length=1000)
+    reason = models.TextField(max_length=LONGEST_REASON)
     made_at = models.DateTimeField()
 
     class Meta:
@@ -82,7 +84,7 @@ class StudyEvent(models.Model):
     is_signed = models.BooleanField(
         default=False, help_text="Whether the actor gave their password for this act."
     )
-    reason = models.TextField(blank=True, max_length=1000)
+    reason = models.TextField(blank=True, max_length=LONGEST_REASON)
     details = models.JSONField(default=dict, help_text="Hashes and counts; nothing of a patient.")
     happened_at = models.DateTimeField()
 

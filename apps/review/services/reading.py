@@ -14,11 +14,10 @@ from django.utils import timezone
 from apps.errors import MirageError
 from apps.review.answers import checked, checked_answer, missing
 from apps.review.blinding import next_slot
-from apps.review.models import Amendment, Reading, Slot, StudyState
+from apps.review.models import LONGEST_REASON, Amendment, Reading, Slot, StudyState
 from apps.review.progress import amended_answers
 from apps.review.protocol import Protocol
 
-LONGEST_REASON = 1000  # characters
 LONGEST_CLAIM_MS = 3_600_000  # of a simulated reader, for one case
 
 

@@ -5,6 +5,7 @@ what pages, reports and exports show. The same ratings, protocol and seed give t
 in whatever order the rows come.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -122,15 +123,8 @@ def analyse(
     tables = {question.name: ratings.table(question.name) for question in questions}
     any_table = next(iter(tables.values()))
     resampling = resample(len(any_table.readers), any_table.arms, replicates=replicates, seed=seed)
-    parts = len(compared) * (len(questions) + sum(q.kind == "guess" for q in questions) + 1)
-    done = -1
-
-    def next_part() -> Progress:
-        nonlocal done
-        done += 1
-        before = done
-        return lambda share: progress((before + share) / parts)
-
+    guesses = [question for question in questions if question.kind == "guess"]
+    next_part = _parts(len(compared) * (len(questions) + len(guesses) + 1), progress)
     of_questions = {
         question.name: _one_question(
             ratings,
@@ -150,8 +144,7 @@ def analyse(
             )
             for arm in compared
         }
-        for question in questions
-        if question.kind == "guess"
+        for question in guesses
     }
     times = ratings.times()
     comparisons = {
@@ -174,6 +167,17 @@ def analyse(
         alpha=alpha,
         notes=_notes(any_table),
     )
+
+
+def _parts(count: int, progress: Progress) -> Callable[[], Progress]:
+    """For each part of the work in turn, what tells how far the whole is."""
+    begun = itertools.count()
+
+    def next_part() -> Progress:
+        before = next(begun)
+        return lambda share: progress((before + share) / count)
+
+    return next_part
 
 
 def _one_question(

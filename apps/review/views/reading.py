@@ -110,7 +110,7 @@ def _page(
         "problem": problem,
         "amend_field": page.field(amending) if is_submitted and page.may_amend else None,
         "amend_problem": amend_problem,
-        "reason": request.POST.get("reason", "")[: services.LONGEST_REASON],
+        "reason": request.POST.get("reason", ""),
     }
     status = REFUSED if problem or amend_problem else 200
     return render(request, "review/reading.html", context, status=status)
