@@ -115,9 +115,7 @@ def evaluate_bundle(
         "subgroups": _subgroups(probability, people),
         "hidden": under_hiding(partial(probabilities, mirage), people, settings.seed),
         "outside": refused_as_outside(predictor, people, settings.seed),
-        "images": _images(
-            cohort, people, mirage, load_decoder(bundle, card).decoder, settings, progress
-        ),
+        "images": _images(cohort, people, mirage, drawer, settings, progress),
     }
 
 
