@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 
-from apps.review.models import LONGEST_REASON
+from apps.accounts.signing import LONGEST_REASON
 
 
 class SigningForm(forms.Form):

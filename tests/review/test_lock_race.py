@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from apps.review.models import Reading, Slot
 from apps.review.services import reading, results
-from apps.review.signing import Signature
+from apps.accounts.signing import Signature
 from tests.review.factories import make_open_study
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -25,7 +25,7 @@ from apps.review.ratings_of import missing_readings, presentations_of, rated, sh
 from apps.review.reporting.imrmc import ImrmcError, by_diagnosis
 from apps.review.reporting.report import report_of
 from apps.review.services import reading, results
-from apps.review.signing import Signature, SignatureError, sign
+from apps.accounts.signing import Signature, SignatureError, sign
 from tests.review.factories import freeze, make_draft, make_manager
 from tests.review.readings import read_study
 

@@ -1,6 +1,6 @@
 """Reader studies: what is asked of whom, of which volumes, in which order, and what they said."""
 
-from apps.review.models.readings import LONGEST_REASON, Amendment, Reading, StudyEvent
+from apps.review.models.readings import Amendment, Reading, StudyEvent
 from apps.review.models.studies import (
     Case,
     Reader,
@@ -13,7 +13,6 @@ from apps.review.models.studies import (
 )
 
 __all__ = [
-    "LONGEST_REASON",
     "Amendment",
     "Case",
     "Reader",

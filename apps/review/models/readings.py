@@ -4,9 +4,8 @@ from django.db import models
 from django.db.models import Q
 
 from apps.accounts.models import User
+from apps.accounts.signing import LONGEST_REASON
 from apps.review.models.studies import ReaderStudy, Slot
-
-LONGEST_REASON = 1000  # characters
 
 
 class Reading(models.Model):

@@ -11,10 +11,11 @@ from typing import Any
 from django.db import connection, transaction
 from django.utils import timezone
 
+from apps.accounts.signing import LONGEST_REASON
 from apps.errors import MirageError
 from apps.review.answers import checked, checked_answer, missing
 from apps.review.blinding import next_slot
-from apps.review.models import LONGEST_REASON, Amendment, Reading, Slot, StudyState
+from apps.review.models import Amendment, Reading, Slot, StudyState
 from apps.review.progress import amended_answers
 from apps.review.protocol import Protocol
 

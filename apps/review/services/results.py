@@ -10,6 +10,7 @@ from datetime import datetime
 from django.db import IntegrityError, transaction
 
 from apps.accounts.models import User
+from apps.accounts.signing import Signature
 from apps.errors import MirageError
 from apps.jobs import queue
 from apps.review.exporting import Export, ExportKind, write_export
@@ -22,7 +23,6 @@ from apps.review.models import (
     StudyState,
 )
 from apps.review.ratings_of import missing_readings
-from apps.review.signing import Signature
 
 
 class ResultsRefusedError(MirageError):

@@ -11,13 +11,13 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from apps.accounts.requests import SignedInRequest
+from apps.accounts.signing import Signature, SignatureError, sign
 from apps.errors import MirageError
 from apps.review.exporting import ExportKind
 from apps.review.forms_signing import LockForm, SigningForm
 from apps.review.models import ReaderStudy, StudyState
 from apps.review.ratings_of import missing_readings
 from apps.review.services import results
-from apps.review.signing import Signature, SignatureError, sign
 
 UNPROCESSABLE = 422
 

@@ -8,6 +8,9 @@ from django.db import models
 from django.db.models import Q
 
 CHAMPION = "champion"
+"""The alias of the bundle that answers."""
+CHALLENGER = "challenger"
+"""The alias of the bundle that answers beside it, unseen by those who ask."""
 
 
 class Bundle(models.Model):
@@ -32,6 +35,21 @@ class Bundle(models.Model):
         return f"{self.name} {self.version}"
 
 
+class BundleNote(models.Model):
+    """What somebody wrote about a bundle. Notes are added, never changed."""
+
+    bundle = models.ForeignKey(Bundle, on_delete=models.CASCADE, related_name="notes")
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    text = models.TextField(max_length=2000)
+    written_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-written_at", "-pk"]
+
+    def __str__(self) -> str:
+        return f"Note on {self.bundle}"
+
+
 class Deployment(models.Model):
     """The act of giving an alias to a bundle. The newest one of an alias counts."""
 
@@ -46,6 +64,13 @@ class Deployment(models.Model):
     )
     deployed_at = models.DateTimeField()
     reason = models.TextField()
+    gate_check = models.ForeignKey(
+        "registry.GateCheck",
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="deployments",
+        help_text="What the person who signed had before them; nothing on the command line.",
+    )
 
     class Meta:
         ordering = ["-deployed_at", "-pk"]

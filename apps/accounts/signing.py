@@ -8,7 +8,8 @@ from apps.accounts import selectors
 from apps.accounts import services as accounts
 from apps.accounts.models import User
 from apps.errors import MirageError
-from apps.review.models import LONGEST_REASON
+
+LONGEST_REASON = 1000  # characters
 
 
 class SignatureError(MirageError):
