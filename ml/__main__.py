@@ -17,7 +17,6 @@ from ml.evaluation.commands import (
     Ceilings,
     Codes,
     CompareCodes,
-    CompareHeads,
     CompareLabels,
     Evaluate,
     Faithfulness,
@@ -26,6 +25,7 @@ from ml.evaluation.commands import (
     Robustness,
     SemiSupervised,
 )
+from ml.evaluation.commands_heads import CompareHeads, HeadsOverSeeds
 from ml.progress import Stages
 from ml.records import PatientRecord, Prediction
 from ml.user_cache import USER_CACHE
@@ -295,6 +295,7 @@ Command = (
     | Annotated[CompareCodes, tyro.conf.subcommand("compare-codes")]
     | Annotated[CompareLabels, tyro.conf.subcommand("compare-labels")]
     | Annotated[CompareHeads, tyro.conf.subcommand("compare-heads")]
+    | Annotated[HeadsOverSeeds, tyro.conf.subcommand("heads-over-seeds")]
     | Annotated[Robustness, tyro.conf.subcommand("robustness")]
     | Annotated[Faithfulness, tyro.conf.subcommand("faithfulness")]
     | Annotated[Ceilings, tyro.conf.subcommand("ceilings")]

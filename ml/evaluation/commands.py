@@ -55,7 +55,7 @@ class CompareCodes:
             range(self.first_seed, self.first_seed + self.seeds),
             _text_encoder(),
             done=done,
-            save=lambda results: _write(self.out, results),
+            save=lambda results: write_results(self.out, results),
         )
         print(readable(results))
 
@@ -85,7 +85,7 @@ class CompareLabels:
             range(self.first_seed, self.first_seed + self.seeds),
             USER_CACHE,
             done=done,
-            save=lambda results: _write(self.out, results),
+            save=lambda results: write_results(self.out, results),
         )
         print(readable(results))
 
@@ -109,7 +109,7 @@ class Robustness:
         from ml.evaluation.robustness import readable, robustness
 
         results = robustness(self.bundle, _text_encoder(), seed=self.seed)
-        _write(self.out, results)
+        write_results(self.out, results)
         print(readable(results))
 
 
@@ -132,7 +132,7 @@ class Faithfulness:
         from ml.evaluation.faithfulness import faithfulness, readable
 
         results = faithfulness(self.bundle, seed=self.seed)
-        _write(self.out, results)
+        write_results(self.out, results)
         print(readable(results))
 
 
@@ -164,7 +164,7 @@ class Ceilings:
             models=self.models,
             label_errors=self.label_errors,
             done=json.loads(self.out.read_text()) if self.out.exists() else None,
-            save=lambda results: _write(self.out, results),
+            save=lambda results: write_results(self.out, results),
         )
         print(readable(results))
 
@@ -201,7 +201,7 @@ class Oasis:
             repeats=self.repeats,
             seed=self.seed,
             done=done.get("runs", ()),
-            save=lambda results: _write(self.out, done | results),
+            save=lambda results: write_results(self.out, done | results),
         )
         images = done.get("autoencoder", {})
         for profile in self.autoencoder:
@@ -210,7 +210,7 @@ class Oasis:
                     self.data, seed=self.seed, profile=profile
                 )
             results |= {"autoencoder": images}
-            _write(self.out, results)
+            write_results(self.out, results)
         print(oasis.readable(results))
         for profile, figures in images.items():
             print(f"\n{profile}\n\n{oasis_autoencoder.readable(figures)}")
@@ -288,35 +288,8 @@ class SemiSupervised:
             USER_CACHE,
             people=self.people,
             done=done,
-            save=lambda results: _write(self.out, results),
+            save=lambda results: write_results(self.out, results),
         )
-        print(readable(results))
-
-
-@dataclass(frozen=True, kw_only=True)
-class CompareHeads:
-    """CNN on scans, CNN on pseudo-MRIs, surrogate and fusion; and the CNN with others' skips.
-
-    Attributes:
-        bundle: folder of the bundle.
-        cohort: folder of the cohort it was trained on, whose test people are looked at.
-        out: JSON file for the results.
-        new: nobody of the cohort trained the bundle, so everybody is looked at.
-        most: people at most.
-    """
-
-    bundle: Path
-    cohort: Path
-    out: Path
-    new: bool = False
-    most: int = 1000
-
-    def run(self) -> None:
-        """Write the figures and print the tables."""
-        from ml.evaluation.bundle_heads import bundle_heads, readable
-
-        results = bundle_heads(self.bundle, self.cohort, new=self.new, most=self.most)
-        _write(self.out, results)
         print(readable(results))
 
 
@@ -379,7 +352,8 @@ def _text_encoder() -> Any:
     return TextEncoder(cache=USER_CACHE)
 
 
-def _write(path: Path, results: Mapping[str, Any]) -> None:
+def write_results(path: Path, results: Mapping[str, Any]) -> None:
+    """Write an evaluation's figures whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part")
     unfinished.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
