@@ -1,6 +1,6 @@
 from django.urls import path
 
-from apps.registry import views
+from apps.registry.views import models
 
 app_name = "registry"
-urlpatterns = [path("models/", views.models, name="models")]
+urlpatterns = [path("models/", models.models, name="models")]
