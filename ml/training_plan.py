@@ -8,7 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-STAGES = ("read scans", "autoencoder", "graph", "distillation", "readers", "evaluation", "write")
+STAGES = (
+    "read scans",
+    "autoencoder",
+    "graph",
+    "distillation",
+    "pseudo-MRIs",
+    "readers",
+    "evaluation",
+    "write",
+)
 """In the order in which a training goes through them."""
 
 
@@ -37,10 +46,11 @@ class Event:
     """Something that a training tells.
 
     Attributes:
-        kind: `stage`: one begins. `step`: one step is done, `values` are its losses. `metric`:
-            `values` were measured on people whom the weights had not seen. `example`: `file` is a
-            picture in the folder of the run, `text` says of what. `saved`: everything until here
-            can be resumed. `log`: `text` is for a person to read.
+        kind: `stage`: one begins. `step`: one step is done, `values` are its losses and learning
+            rate, if it has any. `metric`: `values` were measured, and each name says on whom: "out
+            of fold" and "test people" are people whom the weights had not seen. `example`: `file`
+            is a picture in the folder of the run, `text` says of what. `saved`: everything until
+            here can be resumed. `log`: `text` is for a person to read.
         stage: one of `STAGES`.
         step, steps: done in this stage, and in all; 0 where nobody knows.
         values: name, with its unit, to number.
