@@ -4,9 +4,9 @@ The layout is BIDS-like::
 
     participants.tsv    participant_id, age, sex (M, F), diagnosis (AD, CN, n/a), maybe person_id
     ehr.csv             patient, then one column per concept (ml/concepts.toml)
-    sub-0001/anat/sub-0001_T1w.nii.gz     on a grid of ml.data.mri; not everybody has one
+    sub-0001/anat/sub-0001_T1w.nii.gz     on a grid of ml.data.mri; not everybody has one; or .nii
     truth.tsv           phantoms only: severity, true state and volumes
-    cohort.json         phantoms only: how they were made
+    cohort.json         how it was made; spacing_mm in it says on which grid all scans are
 """
 
 import csv
@@ -22,7 +22,7 @@ from jaxtyping import Float16
 from numpy import ndarray
 
 from ml.data.ehr import Severity, read_ehr_csv
-from ml.data.mri import Grid, brain_mask, coarsened, normalise, read_volume
+from ml.data.mri import Grid, brain_mask, coarsened, grid, normalise, read_volume
 from ml.records import PatientRecord
 
 MAX_PATIENTS = 1_000_000
@@ -91,7 +91,8 @@ class Cohort:
                 f"ehr.csv has {len(strangers)} patients that participants.tsv lacks. "
                 "Every EHR row needs its row there, with diagnosis n/a if none is known."
             )
-        return cls(folder, participants, records, _read_truth(folder / "truth.tsv"))
+        truth = _read_truth(folder / "truth.tsv")
+        return cls(folder, participants, records, truth, scan_grid=_grid_of(folder / "cohort.json"))
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -110,8 +111,11 @@ class Cohort:
 
     def scan_path(self, participant_id: str) -> Path:
         """Where this participant's T1 volume lies, if there is one."""
+        if participant_id in self.scans:
+            return self.scans[participant_id]
         usual = self.folder / participant_id / "anat" / f"{participant_id}_T1w.nii.gz"
-        return self.scans.get(participant_id, usual)
+        plain = usual.with_suffix("")
+        return plain if plain.exists() else usual
 
     def ids_with_scan(self) -> tuple[str, ...]:
         """Participants whose T1 volume exists, in file order."""
@@ -139,6 +143,20 @@ class Cohort:
             if progress is not None:
                 progress(row + 1, len(ids))
         return volumes
+
+
+def _grid_of(path: Path) -> Grid | None:
+    """The grid that a cohort says its scans are on; None if it does not say."""
+    if not path.exists():
+        return None
+    try:
+        spacing_mm = json.loads(path.read_text(encoding="utf-8")).get("spacing_mm")
+        return None if spacing_mm is None else grid(float(spacing_mm))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CohortError(
+            f"{path.name} is no JSON object, or its spacing_mm is not the voxel edge of all scans: "
+            "8, 4, 2 or 1."
+        ) from error
 
 
 def _read_tsv(path: Path, needed: Iterable[str]) -> list[dict[str, str]]:

@@ -1,6 +1,8 @@
+import numpy as np
 import pytest
 
 from ml.data.cohort import Cohort, CohortError, split_by_person, split_hash
+from ml.data.mri import OffGridError, grid, write_volume
 
 HEADER = "participant_id\tage\tsex\tdiagnosis\tperson_id\n"
 ROWS = "sub-1\t70\tF\tAD\tann\nsub-2\t71\tF\tAD\tann\nsub-3\tn/a\tM\tn/a\t\n"
@@ -26,6 +28,28 @@ def test_a_cohort_knows_labels_persons_records_and_scans(folder):
     assert cohort.records["sub-3"].values == {"age": 66.0, "female": 0.0}
     assert cohort.ids_with_scan() == ("sub-2",)
     assert cohort.truth == {}
+
+
+def test_a_folder_can_say_the_grid_of_its_scans_so_that_a_coarser_one_can_be_asked_for(folder):
+    voxels = np.random.default_rng(1).random(grid(4.0).shape, dtype=np.float32)
+    scan = folder / "sub-2" / "anat" / "sub-2_T1w.nii"
+    scan.parent.mkdir(parents=True)
+    write_volume(scan, voxels, grid(4.0), synthetic=False, description="T1")
+
+    with pytest.raises(OffGridError):
+        Cohort.load(folder).normalised_volumes(["sub-2"], grid(8.0))
+    (folder / "cohort.json").write_text('{"spacing_mm": 4}')
+    cohort = Cohort.load(folder)
+
+    assert cohort.ids_with_scan() == ("sub-2",)
+    assert cohort.normalised_volumes(["sub-2"], grid(8.0)).shape == (1, *grid(8.0).shape)
+
+
+@pytest.mark.parametrize("said", ['{"spacing_mm": 3}', '{"spacing_mm": "fine"}', "[]", "{"])
+def test_a_cohort_that_says_an_unknown_grid_is_refused(folder, said):
+    (folder / "cohort.json").write_text(said)
+    with pytest.raises(CohortError, match="8, 4, 2 or 1"):
+        Cohort.load(folder)
 
 
 @pytest.mark.parametrize(
