@@ -14,7 +14,7 @@ class Adapter(nn.Module):
 
     Args:
         width: length of z, unitless.
-        hidden: units of the bottleneck.
+        hidden: units of the bottleneck; with 0 the adapter stays the identity.
 
     Shape:
         forward: `(patients, width) -> (patients, width)`
@@ -22,11 +22,15 @@ class Adapter(nn.Module):
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.narrow = nn.Linear(width, hidden)
-        self.widen = nn.Linear(hidden, width)
-        nn.init.zeros_(self.widen.weight)
-        nn.init.zeros_(self.widen.bias)
+        self.hidden = hidden
+        if hidden:
+            self.narrow = nn.Linear(width, hidden)
+            self.widen = nn.Linear(hidden, width)
+            nn.init.zeros_(self.widen.weight)
+            nn.init.zeros_(self.widen.bias)
 
     def forward(self, z: Float[Tensor, "patients width"]) -> Float[Tensor, "patients width"]:
+        if not self.hidden:
+            return z
         correction: Tensor = self.widen(nn.functional.gelu(self.narrow(z)))
         return z + correction

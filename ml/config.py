@@ -123,6 +123,9 @@ class GraphConfig:
         fanouts: for graphs too large to pass through whole, neighbours drawn at each step outwards
             from a finding's concept (`ml.neighbour_sampler`); `layers` - 1 steps are looked at.
             With none, the default, every step passes through the whole graph.
+        attention: whether messages are weighted by attention; without it they are averaged.
+        patients_send: whether training patients send their latents to the concepts they are tied
+            to, from where other patients read them.
     """
 
     diagnoses: bool = False
@@ -134,6 +137,8 @@ class GraphConfig:
     dropout: float = 0.1
     edge_dropout: float = 0.0
     fanouts: tuple[int, ...] = ()
+    attention: bool = True
+    patients_send: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +179,7 @@ class DistillConfig:
     Attributes:
         folds: parts of the training people, at least 3; each has a member that never saw it.
         blends: shares of the whitening-colouring to choose from, out of fold.
-        adapter_width: hidden units of the adapter.
+        adapter_width: hidden units of the adapter; 0 leaves it out.
         steps: optimiser steps.
         learning_rate: of AdamW; ten times as much and adapter and head learn the training people
             by heart (out-of-fold AUC .72 for .79 on 300 phantoms).

@@ -28,11 +28,16 @@ class ValueAttention(nn.Module):
         width: length of a node's state, unitless.
         heads: attention heads; they share the width.
         relations: kinds of edge.
+        attends: without it all messages weigh the same: a mean in place of the attention, as in
+            the paper's ablation 'w/o GAT'.
     """
 
-    def __init__(self, width: int, heads: int, relations: int = 1) -> None:
+    def __init__(
+        self, width: int, heads: int, relations: int = 1, *, attends: bool = True
+    ) -> None:
         super().__init__()
         self.heads = heads
+        self.attends = attends
         self.source = nn.Linear(width, width)
         self.modulated = nn.Linear(width, width, bias=False)
         self.edge = nn.Linear(2, width, bias=False)
@@ -59,6 +64,8 @@ class ValueAttention(nn.Module):
         self, query: Float[Tensor, "*#edges width"], message: Float[Tensor, "*#edges width"]
     ) -> Float[Tensor, "*#edges heads"]:
         """Attention before the softmax, from the target's `target(h)`."""
+        if not self.attends:
+            return message.new_zeros(*message.shape[:-1], self.heads)
         mixed = nn.functional.leaky_relu(query + message, SLOPE)
         logits: Tensor = (self.per_head(mixed) * self.attention).sum(-1)
         return logits

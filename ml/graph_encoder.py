@@ -184,11 +184,14 @@ class GraphEncoder(nn.Module):
         self.reader = SurrogateReader(config, sizes.columns, latent_width)
         self.concept_norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(config.layers))
         self.between = nn.ModuleList(
-            ValuePassing(ValueAttention(width, config.heads, sizes.relations))
+            ValuePassing(
+                ValueAttention(width, config.heads, sizes.relations, attends=config.attention)
+            )
             for _ in range(config.layers)
         )
         self.from_patients = nn.ModuleList(
-            ValuePassing(ValueAttention(width, config.heads)) for _ in range(config.layers)
+            ValuePassing(ValueAttention(width, config.heads, attends=config.attention))
+            for _ in range(config.layers)
         )
         self.from_findings = nn.ModuleList(
             ValuePassing(cast("ValueAttention", each)) for each in self.reader.attentions
@@ -243,10 +246,11 @@ class GraphEncoder(nn.Module):
             if layer < self.config.layers - 1:  # nobody reads the concepts after the last layer
                 passing: Any = self.between[layer]
                 step = passing(normal_concepts, normal_concepts, edge, no_value, relation)
-                passing = self.from_patients[layer]
-                step = step + passing(
-                    normal_patients, normal_concepts, up, value[sends], zero[sends]
-                )
+                if self.config.patients_send:
+                    passing = self.from_patients[layer]
+                    step = step + passing(
+                        normal_patients, normal_concepts, up, value[sends], zero[sends]
+                    )
                 concepts = concepts + self.dropout(step)
             passing = self.from_findings[layer]
             step = passing(columns, normal_patients, down, value, zero)

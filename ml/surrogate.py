@@ -32,7 +32,8 @@ class SurrogateReader(nn.Module):
         self.mask = nn.Parameter(torch.randn(width) * 0.02)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(config.layers))
         self.attentions = nn.ModuleList(
-            ValueAttention(width, config.heads) for _ in range(config.layers)
+            ValueAttention(width, config.heads, attends=config.attention)
+            for _ in range(config.layers)
         )
         self.readout = nn.Linear(width, latent_width)
         self.register_buffer("states", torch.zeros(config.layers, columns, width))
