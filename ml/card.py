@@ -48,6 +48,10 @@ class Gate:
         bound: the least value that passes.
         people: test people there were.
         passed: None if there were fewer than `JUDGED_FROM` test people, too few to judge by.
+        low, high: of the 95 % interval of the value, where it has one.
+        title: what is judged, in words; empty in cards, whose gates are named by their figure.
+        finding: what was found, in words with its interval; empty in cards.
+        limit: what is asked, in words; empty in cards.
     """
 
     name: str
@@ -55,6 +59,11 @@ class Gate:
     bound: float
     people: int
     passed: bool | None
+    low: float | None = None
+    high: float | None = None
+    title: str = ""
+    finding: str = ""
+    limit: str = ""
 
 
 def judge(name: str, value: float | None, bound: float, people: int) -> Gate:
@@ -72,6 +81,9 @@ def judge(name: str, value: float | None, bound: float, people: int) -> Gate:
 
 def gate_words(gate: Gate) -> str:
     """A gate in plain words, for terminal and page."""
+    if gate.finding:
+        verdict = {True: "passed", False: "failed", None: "too few"}[gate.passed]
+        return f"{gate.title}: {gate.finding}; {gate.limit}: {verdict}"
     figure = "not measured" if gate.value is None else f"{gate.value:.2f}"
     verdict = {
         True: "passed",
