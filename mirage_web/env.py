@@ -47,6 +47,13 @@ def number(name: str, *, default: float, low: float, high: float) -> float:
     return parsed
 
 
+def choice(name: str, *, default: str, of: tuple[str, ...]) -> str:
+    value = text(name, default=default)
+    if value not in of:
+        raise ImproperlyConfigured(f"{name} is {value!r}; it must be {' or '.join(of)}.")
+    return value
+
+
 def folder(name: str, *, default: Path) -> Path:
     return Path(text(name, default=str(default))).expanduser().resolve()
 

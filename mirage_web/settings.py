@@ -174,6 +174,9 @@ MIRAGE_JOB_LEASE_S = env.number("MIRAGE_JOB_LEASE_S", default=15, low=1, high=86
 MIRAGE_JOB_RESEND_S = env.number("MIRAGE_JOB_RESEND_S", default=30, low=1, high=86_400)
 MIRAGE_SWEEP_EVERY_S = env.number("MIRAGE_SWEEP_EVERY_S", default=3, low=0.2, high=60)
 MIRAGE_TORCH_THREADS = int(env.number("MIRAGE_TORCH_THREADS", default=1, low=1, high=1024))
+MIRAGE_TRAINING_DEVICE = env.choice("MIRAGE_TRAINING_DEVICE", default="cpu", of=("cpu", "cuda"))
+MIRAGE_TRAINING_THREADS = int(env.number("MIRAGE_TRAINING_THREADS", default=1, low=1, high=1024))
+MIRAGE_TRAINING_MEMORY_GB = env.number("MIRAGE_TRAINING_MEMORY_GB", default=16, low=1, high=65_536)
 MIRAGE_WORKER_SILENT_S = 15  # after which a worker counts as gone
 MIRAGE_HARD_LIMIT_S = 30 * 60  # of the longest task in the fast queues
 
@@ -189,6 +192,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 1,
     "socket_timeout": 5,
     "retry_on_timeout": False,
+    # Of a worker's queues the first one that holds something: what waits in the others can wait.
+    "queue_order_strategy": "priority",
 }
 CELERY_TASK_PUBLISH_RETRY = False  # the row is kept; the sweep sends it when the broker is back
 CELERY_TASK_SERIALIZER = "json"
@@ -211,6 +216,7 @@ CELERY_TASK_ROUTES = {
     "apps.inference.tasks.explain_task": {"queue": "surrogate"},
     "apps.inference.tasks.try_what_if_task": {"queue": "surrogate"},
     "apps.inference.tasks.forget_what_ifs_task": {"queue": "sweep"},
+    "apps.inference.tasks.shadow_task": {"queue": "shadow"},
     "apps.inference.tasks.decode_pseudo_mri_task": {"queue": "decode"},
     "apps.review.tasks.*": {"queue": "decode"},
     "apps.registry.tasks.*": {"queue": "training"},

@@ -11,7 +11,14 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import Q, QuerySet
 
-from apps.inference.models import Explanation, InferenceRun, Prediction, PseudoMRI, WhatIf
+from apps.inference.models import (
+    Explanation,
+    InferenceRun,
+    Prediction,
+    PseudoMRI,
+    ShadowPrediction,
+    WhatIf,
+)
 from apps.jobs.models import ACTIVE_STATES, JobState
 from apps.patients.dependents import Amount, Leftover
 from apps.patients.leftovers import is_old
@@ -66,6 +73,10 @@ class RunsAndVolumes:
         volumes.delete()
         _of(Explanation.objects.all(), cohort, patient).delete()
         _of(WhatIf.objects.all(), cohort, patient).delete()
+        shadows = ShadowPrediction.objects.filter(prediction__run__cohort=cohort)
+        if patient is not None:
+            shadows = shadows.filter(prediction__patient=patient)
+        shadows.delete()
         with connection.cursor() as cursor:
             if patient is not None:
                 cursor.execute(

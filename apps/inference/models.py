@@ -301,3 +301,58 @@ class WhatIf(Job):
     def queue_name(self) -> str:
         """A picture takes seconds: it waits where pictures wait."""
         return PseudoMRI.QUEUE if self.with_volumes else self.QUEUE
+
+
+class ShadowRun(Job):
+    """The challenger's answers to what a run asked, unseen by whoever asked.
+
+    No list, count, export or report of a cohort or a patient knows of it.
+    """
+
+    QUEUE: ClassVar[str] = "shadow"
+    TASK: ClassVar[str] = "apps.inference.tasks.shadow_task"
+    SOFT_LIMIT_S: ClassVar[int] = 25 * 60
+
+    run = models.ForeignKey(InferenceRun, on_delete=models.CASCADE, related_name="shadows")
+    bundle = models.ForeignKey(Bundle, on_delete=models.PROTECT, related_name="shadows")
+
+    class Meta(Job.Meta):
+        verbose_name = "shadow run"
+        constraints = [
+            *Job.Meta.constraints,
+            models.UniqueConstraint(fields=["run", "bundle"], name="one_shadow_per_run_and_bundle"),
+        ]
+
+    objects = JobQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"Shadow of run {self.run_id}"
+
+
+class ShadowPrediction(models.Model):
+    """What the challenger says of one patient, beside the prediction of the run."""
+
+    shadow = models.ForeignKey(ShadowRun, on_delete=models.CASCADE, related_name="predictions")
+    prediction = models.ForeignKey(Prediction, on_delete=models.CASCADE, related_name="shadows")
+    answer = models.CharField(max_length=9, choices=Prediction.ANSWERS)
+    probability = models.FloatField(null=True, help_text="Calibrated P(AD), 0 to 1.")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["shadow", "prediction"], name="one_shadow_of_a_prediction"
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    answer__in=["ad", "cn", "uncertain"],
+                    probability__isnull=False,
+                    probability__gte=0,
+                    probability__lte=1,
+                )
+                | Q(answer__in=["outside", "too_few"], probability=None),
+                name="shadow_probability_exactly_when_answered",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"Shadow of prediction {self.prediction_id}"

@@ -12,11 +12,12 @@ from pathlib import Path
 from uuid import UUID
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from apps.errors import MirageError
-from apps.inference import engine, means
+from apps.inference import engine, means, shadowing
 from apps.inference.models import Explanation, InferenceRun, Prediction, PseudoMRI, WhatIf
 from apps.jobs.attempt import Attempt, carry_out
 from apps.patients.models import Patient
@@ -84,7 +85,9 @@ def _score(attempt: Attempt[InferenceRun]) -> None:
             )
             held.done = held.predictions.count()
             held.save(update_fields=["done"])
-    attempt.finish()
+    with transaction.atomic():  # a run that has ended has its shadow, or there is no challenger
+        attempt.finish()
+        shadowing.begin(run)
 
 
 def _due(run: InferenceRun) -> QuerySet[Patient]:

@@ -10,6 +10,10 @@ class RegistryConfig(AppConfig):
     verbose_name = "Model registry"
 
     def ready(self) -> None:
-        from apps.registry.checks import deployed_bundle  # noqa: PLC0415 - models are ready now
+        from apps.patients import dependents  # noqa: PLC0415 - models are ready now
+        from apps.registry.checks import deployed_bundle  # noqa: PLC0415 - as above
+        from apps.registry.gates.holdouts import Holdouts, leftover_holdouts  # noqa: PLC0415
 
+        dependents.register(Holdouts())
+        dependents.register_search(leftover_holdouts)
         checks.register(deployed_bundle, "bundles")

@@ -1,4 +1,4 @@
-"""The one doorway from the registry to the part of `ml` that trains and judges. Only workers use it.
+"""The one doorway from the registry to what trains and judges in `ml`. Only workers use it.
 
 torch is loaded inside the functions, so that a web process never holds it. Nothing of Django is
 imported here: the child process of a training, which has neither database nor keys, comes in
@@ -7,9 +7,20 @@ through this file, too.
 
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
+from apps.errors import MirageError
 from ml.card import BundleCard
 from ml.training_plan import TrainingPlan, Watcher
+from ml.user_cache import USER_CACHE
+
+
+class TrainingStoppedError(Exception):
+    """A training stopped because it was asked to; what it had is saved."""
+
+
+class TrainingRefusedError(MirageError):
+    """A training cannot go on; what it had at its last checkpoint is kept."""
 
 
 def train(
@@ -20,30 +31,54 @@ def train(
     out: Path,
     watcher: Watcher,
     command: str,
-    text_cache: Path,
     exclude_persons: Collection[str] = (),
     threads: int = 1,
 ) -> BundleCard:
     """Train every stage of a plan, from where `run_folder` stands, and write the bundle to `out`.
 
     Raises:
-        StoppedError, NotFiniteLossError, CheckpointError, CohortError: see `ml.training.run`.
+        TrainingStoppedError: the watcher asked for it.
+        TrainingRefusedError: the people, a loss, the device, a checkpoint or the disk do not allow
+            it; the text says which and what to do.
     """
     import torch
 
+    from ml.data.cohort import CohortError
+    from ml.data.mri import VolumeError
+    from ml.training.checkpoint import CheckpointError, FullDiskError
+    from ml.training.course import DeviceError, NotFiniteLossError, StoppedError
+    from ml.training.people import NothingToLearnError
     from ml.training.run import run_training
 
     torch.set_num_threads(threads)
-    return run_training(
-        cohort,
-        plan,
-        run_folder,
-        out,
-        watcher,
-        command=command,
-        text_cache=text_cache,
-        exclude_persons=exclude_persons,
-    )
+    try:
+        return run_training(
+            cohort,
+            plan,
+            run_folder,
+            out,
+            watcher,
+            command=command,
+            text_cache=USER_CACHE,
+            exclude_persons=exclude_persons,
+        )
+    except StoppedError as error:
+        raise TrainingStoppedError from error
+    except (
+        CohortError,
+        VolumeError,
+        NothingToLearnError,
+        NotFiniteLossError,
+        CheckpointError,
+        FullDiskError,
+        DeviceError,
+    ) as error:
+        raise TrainingRefusedError(str(error)) from error
+    except MemoryError as error:
+        raise TrainingRefusedError(
+            "The training needs more memory than there is. Choose a coarser profile or fewer "
+            "people, or run it on a machine with more memory."
+        ) from error
 
 
 def make_phantoms(
@@ -60,3 +95,67 @@ def make_phantoms(
     make_phantom_cohort(
         out, patients=people, spacing_mm=spacing_mm, seed=seed, workers=1, progress=progress
     )
+
+
+HOLDOUT_SEEDS = 2**40
+"""Added to the seed of invented holdouts, so that no training has the same people."""
+
+
+def invent_holdout(
+    *,
+    out: Path,
+    people: int,
+    spacing_mm: float,
+    seed: int,
+    mark: str,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write a cohort folder of invented people whom no training invents.
+
+    Their names carry a mark: the phantoms of every cohort are called sub-0001 and on, and a name
+    that somebody bears who trained a bundle keeps a person from judging it.
+    """
+    from ml.data.phantom import make_phantom_cohort
+
+    make_phantom_cohort(
+        out,
+        patients=people,
+        spacing_mm=spacing_mm,
+        seed=HOLDOUT_SEEDS + seed,
+        workers=1,
+        progress=progress,
+    )
+    for table in ("participants.tsv", "ehr.csv", "truth.tsv"):
+        lines = (out / table).read_text(encoding="utf-8").splitlines(keepends=True)
+        renamed = [line.replace("sub-", f"sub-{mark}x", 1) for line in lines]
+        (out / table).write_text("".join(renamed), encoding="utf-8")
+    for scan in sorted(out.glob("sub-*/anat/*")):
+        scan.rename(scan.with_name(scan.name.replace("sub-", f"sub-{mark}x", 1)))
+    for folder in sorted(out.glob("sub-*")):
+        folder.rename(folder.with_name(folder.name.replace("sub-", f"sub-{mark}x", 1)))
+
+
+class UnfitHoldoutError(MirageError):
+    """A bundle cannot be judged on a holdout; the text says why and what to do."""
+
+
+def check_gates(
+    *, candidate: Path, champion: Path | None, holdout: Path, progress: Callable[[int, int], None]
+) -> dict[str, Any]:
+    """The gates of a candidate beside the champion, as JSON.
+
+    Raises:
+        UnfitHoldoutError: people of the holdout trained the candidate, they are too few, or a
+            bundle cannot be read.
+    """
+    import torch
+
+    from ml.card import BundleError
+    from ml.data.cohort import CohortError
+    from ml.evaluation.promotion import check_gates as gates_of
+
+    torch.set_num_threads(1)
+    try:
+        return gates_of(candidate, champion, holdout, progress=progress)
+    except (BundleError, CohortError) as error:
+        raise UnfitHoldoutError(str(error)) from error

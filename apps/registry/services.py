@@ -12,6 +12,7 @@ from django.db import transaction
 from apps.accounts.models import User
 from apps.errors import MirageError
 from apps.registry.models import CHAMPION, Bundle, Deployment
+from apps.registry.promoting import deployed_at, one_at_a_time
 from apps.registry.selectors import champion, failed_gates
 from ml.card import CARD_FILE, BundleError, fingerprint, verify
 
@@ -62,6 +63,7 @@ def deploy(
     Raises:
         GateFailedError: a gate of the bundle failed and `despite` is empty.
     """
+    one_at_a_time()
     if failed := failed_gates(bundle):
         found = f"{bundle} was not put in use. {' '.join(failed)}"
         if not despite.strip():
@@ -71,7 +73,11 @@ def deploy(
             )
         reason = f"{reason} Although: {' '.join(failed)} {despite.strip()}"
     return Deployment.objects.create(
-        alias=CHAMPION, bundle=bundle, deployed_by=deployed_by, deployed_at=now, reason=reason
+        alias=CHAMPION,
+        bundle=bundle,
+        deployed_by=deployed_by,
+        deployed_at=deployed_at(now),
+        reason=reason,
     )
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-ROLES = {
-    "surrogate": ["surrogate"],
+ROLES = {  # the first queue that holds something is served
+    "surrogate": ["surrogate", "shadow"],
     "decode": ["decode"],
     "training": ["training"],
     "decode-and-training": ["decode", "training"],

@@ -1,0 +1,1 @@
+"""People set aside, and bundles judged on them before they may answer."""
