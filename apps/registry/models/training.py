@@ -1,17 +1,51 @@
 """Trainings: jobs that end with a bundle, and what they tell on the way."""
 
+import uuid
+from datetime import timedelta
 from typing import ClassVar
 
-from django.db import models
+from django.db import IntegrityError, models, transaction
 from django.db.models import Q
+from django.urls import reverse
 
-from apps.jobs.models import Job, JobQuerySet
+from apps.accounts.models import User
+from apps.jobs.models import Job, JobQuerySet, JobState
 from apps.patients.models import Cohort
 from apps.registry.models.bundles import Bundle
 
 
 class TrainingRunQuerySet(JobQuerySet["TrainingRun"]):
-    """Chainable questions about trainings."""
+    """Chainable questions about trainings, of which each device carries out one at a time."""
+
+    def visible_to(self, user: User) -> "TrainingRunQuerySet":
+        """Trainings are of the whole installation: admins see all of them, nobody else any."""
+        return self if user.role == User.Role.ADMIN else self.none()
+
+    def claim(self, pk: uuid.UUID, *, worker: str, lease: timedelta) -> int | None:
+        """Take a training, unless its device has another one or one that was asked for before."""
+        if self.ahead_of(pk).exists():
+            return None
+        try:
+            with transaction.atomic():
+                return super().claim(pk, worker=worker, lease=lease)
+        except IntegrityError:  # another worker was quicker with another one
+            return None
+
+    def ahead_of(self, pk: uuid.UUID) -> "TrainingRunQuerySet":
+        """Trainings that a queued one waits for: what its device does, and earlier ones."""
+        device = self.filter(pk=pk).values("device")
+        number = self.filter(pk=pk).values("number")
+        earlier = Q(state=JobState.QUEUED, number__lt=number[:1])
+        on_device = self.filter(device=device[:1]).exclude(pk=pk)
+        return on_device.filter(Q(state=JobState.RUNNING) | earlier).order_by("number")
+
+    def unsent(self, *, resend_after: timedelta) -> "JobQuerySet[TrainingRun]":
+        """Those whose turn it is; a message about another one would only be taken in vain."""
+        busy = self.filter(state=JobState.RUNNING).values("device")
+        queued = self.filter(state=JobState.QUEUED).values("device")
+        first = queued.annotate(first=models.Min("number")).values("first")
+        turn = self.exclude(device__in=busy).filter(number__in=first)
+        return JobQuerySet.unsent(turn, resend_after=resend_after)
 
 
 class TrainingRun(Job):
@@ -65,6 +99,18 @@ class TrainingRun(Job):
 
     def __str__(self) -> str:
         return f"Training run {self.number}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("registry:training-run", args=[self.pk])
+
+    @property
+    def dropped(self) -> str:
+        """Why what a resumed run would need is gone; empty if it is kept, or not made yet."""
+        return str(self.snapshot.get("dropped", ""))
+
+    @property
+    def may_be_resumed(self) -> bool:
+        return self.state in {JobState.FAILED, JobState.CANCELLED} and not self.dropped
 
 
 class TrainingEvent(models.Model):
