@@ -111,9 +111,15 @@ def programs_of(*, data_dir: Path, port: int) -> list[Program]:
         ),
         Program(
             "The decoding worker",
-            [*manage, "worker", "decode-and-training"],
+            [*manage, "worker", "decode"],
             logs / "decode.log",
             common | decoding,
+        ),
+        Program(  # of its own, because a training takes minutes to days
+            "The training worker",
+            [*manage, "worker", "training"],
+            logs / "training.log",
+            common | {"MIRAGE_TRAINING_THREADS": decoding["MIRAGE_TORCH_THREADS"]},
         ),
     ]
 

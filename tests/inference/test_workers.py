@@ -74,7 +74,7 @@ def test_an_uploaded_cohort_is_scored_and_a_pseudo_mri_drawn(
     bundle, people, workers, ended, wait_until, settings
 ):
     workers.start("surrogate")
-    workers.start("decode-and-training")
+    workers.start("decode")
     workers.start("import")
     workers.start("scan")
     workers.start("sweep")

@@ -11,7 +11,6 @@ ROLES = {  # the first queue that holds something is served
     "surrogate": ["surrogate", "shadow"],
     "decode": ["decode"],
     "training": ["training"],
-    "decode-and-training": ["decode", "training"],
     "import": ["import"],
     "scan": ["scan"],
     "sweep": ["sweep"],
