@@ -90,7 +90,7 @@ def test_an_uploaded_cohort_is_scored_and_a_pseudo_mri_drawn(
 
     assert (job.state, job.reason) == (JobState.SUCCEEDED, "")
     assert (Path(settings.MEDIA_ROOT) / job.file).stat().st_size == job.bytes
-    wait_until(lambda: not unserved_queues(), seconds=READY_S)
+    wait_until(lambda: unserved_queues() == {"training"}, seconds=READY_S)
 
 
 def test_a_worker_killed_in_the_middle_of_a_run_loses_nothing_and_doubles_nothing(
