@@ -26,6 +26,7 @@ from ml.evaluation.commands import (
     SemiSupervised,
 )
 from ml.evaluation.commands_heads import CompareHeads, HeadsOverSeeds
+from ml.evaluation.commands_tables import Tables
 from ml.progress import Stages
 from ml.records import PatientRecord, Prediction
 from ml.user_cache import USER_CACHE
@@ -296,6 +297,7 @@ Command = (
     | Annotated[CompareLabels, tyro.conf.subcommand("compare-labels")]
     | Annotated[CompareHeads, tyro.conf.subcommand("compare-heads")]
     | Annotated[HeadsOverSeeds, tyro.conf.subcommand("heads-over-seeds")]
+    | Annotated[Tables, tyro.conf.subcommand("tables")]
     | Annotated[Robustness, tyro.conf.subcommand("robustness")]
     | Annotated[Faithfulness, tyro.conf.subcommand("faithfulness")]
     | Annotated[Ceilings, tyro.conf.subcommand("ceilings")]
