@@ -139,8 +139,8 @@ def auc(scores: Sequence[float], has_ad: Sequence[bool]) -> Figure:
     with_ad = sorted(s for s, ad in zip(scores, has_ad, strict=True) if ad)
     without = sorted(s for s, ad in zip(scores, has_ad, strict=True) if not ad)
     # Of each person the share of the other class that lies on the right side; ties count half.
-    of_ad = [_share_below(score, without) for score in with_ad]
-    of_cn = [1 - _share_below(score, with_ad) for score in without]
+    of_ad = [share_below(score, without) for score in with_ad]
+    of_cn = [1 - share_below(score, with_ad) for score in without]
     value = sum(of_ad) / len(of_ad)
     error = sqrt(_variance(of_ad) / len(of_ad) + _variance(of_cn) / len(of_cn))
     reach = NORMAL_QUANTILE * error
@@ -263,7 +263,7 @@ def _auc_if_enough(scores: Sequence[float], has_ad: Sequence[bool]) -> Figure | 
     return auc(scores, has_ad) if enough else None
 
 
-def _share_below(score: float, others: Sequence[float]) -> float:
+def share_below(score: float, others: Sequence[float]) -> float:
     """The share of sorted others below a score; equal ones count half."""
     return (bisect_left(others, score) + bisect_right(others, score)) / (2 * len(others))
 

@@ -8,6 +8,7 @@ from apps.inference.views import (
     pseudo_mris,
     reports,
     runs,
+    shadows,
     what_ifs,
 )
 
@@ -68,6 +69,8 @@ urlpatterns = [
     path("runs/<uuid:run_id>/", runs.run, name="run"),
     path("runs/<uuid:run_id>/cancel/", runs.cancel_run, name="cancel-run"),
     path("runs/<uuid:run_id>/retry/", runs.retry_run, name="retry-run"),
+    path("models/<int:bundle_id>/shadow/", shadows.shadow, name="shadow"),
+    path("models/<int:bundle_id>/shadow.json", shadows.figures, name="shadow-figures"),
     path("queue/", runs.queue, name="queue"),
     path("pseudo-mris/<uuid:pseudo_mri_id>/", pseudo_mris.pseudo_mri, name="pseudo-mri"),
     path(

@@ -88,11 +88,13 @@ def problem_of(bundle: Bundle) -> str:
         stamp = ()
     key = (bundle.fingerprint, stamp)
     if key not in _known_problems:
-        _known_problems.clear()
+        while len(_known_problems) >= PROBLEMS_KEPT:
+            _known_problems.pop(next(iter(_known_problems)))
         _known_problems[key] = _verify(bundle, folder)
     return _known_problems[key]
 
 
+PROBLEMS_KEPT = 8
 # Hashing 20 MB with every page would be slow; a file that changes gets another time or size.
 _known_problems: dict[tuple[str, tuple[tuple[str, int, int], ...]], str] = {}
 
@@ -106,10 +108,10 @@ def _verify(bundle: Bundle, folder: Path) -> str:
         verify(folder)
         found = fingerprint(folder)
     except BundleError as error:
-        return f"The deployed bundle {bundle} cannot be used. {error}"
+        return f"The bundle {bundle} cannot be used. {error}"
     if found != bundle.fingerprint:
         return (
-            f"The deployed bundle {bundle} is another one than was registered: its card.json has "
+            f"The bundle {bundle} is another one than was registered: its card.json has "
             f"sha256 {found[:12]}..., not {bundle.fingerprint[:12]}.... Register it again with "
             "`manage.py register_bundle FOLDER --deploy`."
         )

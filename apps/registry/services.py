@@ -11,7 +11,7 @@ from django.db import transaction
 
 from apps.accounts.models import User
 from apps.errors import MirageError
-from apps.registry.models import CHAMPION, Bundle, Deployment
+from apps.registry.models import CHAMPION, Bundle, BundleNote, Deployment
 from apps.registry.promoting import deployed_at, one_at_a_time
 from apps.registry.selectors import champion, failed_gates
 from ml.card import CARD_FILE, BundleError, fingerprint, verify
@@ -79,6 +79,11 @@ def deploy(
         deployed_at=deployed_at(now),
         reason=reason,
     )
+
+
+def add_note(*, bundle: Bundle, author: User, text: str, now: datetime) -> BundleNote:
+    """Write a note on a bundle. There is no way to change or remove one."""
+    return BundleNote.objects.create(bundle=bundle, author=author, text=text, written_at=now)
 
 
 def deploy_if_new(*, bundle: Bundle, now: datetime, reason: str) -> None:

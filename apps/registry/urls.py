@@ -1,6 +1,4 @@
-from django.urls import path
-
-from apps.registry.views import models
+from apps.registry.urls_models import MODELS
 
 app_name = "registry"
-urlpatterns = [path("models/", models.models, name="models")]
+urlpatterns = [*MODELS]

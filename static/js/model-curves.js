@@ -1,0 +1,97 @@
+// Draws figures across versions with Plotly. The table beneath the plots has the same numbers.
+"use strict";
+
+document.addEventListener("DOMContentLoaded", async () => {
+  const place = document.querySelector("[data-model-curves]");
+  if (!place) return;
+  const plots = [...place.querySelectorAll("[data-curve]")];
+  let found;
+  try {
+    const response = await fetch(place.dataset.modelCurves, { headers: { Accept: "application/json" } });
+    if (!response.ok) throw new Error(String(response.status));
+    found = await response.json();
+  } catch {
+    for (const plot of plots) say(plot, "The plot could not be loaded. The table has its numbers.");
+    return;
+  }
+  const draw = () => {
+    const colours = roles();
+    for (const plot of plots) {
+      const traces = tracesOf(found.series, plot.dataset.curve, colours);
+      if (traces.length) Plotly.react(plot, traces, layout(colours, plot.dataset.curve, found.series), { displayModeBar: false, responsive: true });
+      else say(plot, "No version has this figure.");
+    }
+    place.dataset.drawn = "true";
+  };
+  draw();
+  // Colours are read from the page, so a change of theme is a reason to read them again.
+  new MutationObserver(draw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+});
+
+const SYMBOLS = ["circle", "diamond", "square", "triangle-up", "cross", "star"];
+const IDEAL = { calibration_slope: 1, swap_ratio: 1 };
+
+function say(plot, words) {
+  plot.textContent = words;
+  plot.classList.remove("model-plot");
+  plot.classList.add("small", "muted");
+}
+
+function roles() {
+  const style = getComputedStyle(document.documentElement);
+  const role = (name) => style.getPropertyValue(name).trim();
+  return {
+    series: ["--cat-1", "--cat-2", "--cat-3", "--cat-4", "--cat-5", "--cat-6"].map(role),
+    grid: role("--plot-grid"), axis: role("--plot-axis"), ink: role("--ink"), ink2: role("--ink-2"),
+    raised: role("--raised"), line: role("--line-strong"), font: getComputedStyle(document.body).fontFamily,
+  };
+}
+
+// Versions in the order they were made, each once; series beside each other so that no bar hides another.
+function versionsOf(series) {
+  const points = series.flatMap((each) => each.points);
+  points.sort((a, b) => a.made_at.localeCompare(b.made_at));
+  return [...new Set(points.map((point) => point.version))];
+}
+
+function tracesOf(series, key, colours) {
+  const versions = versionsOf(series);
+  return series.map((each, n) => {
+    const points = each.points.filter((point) => point.figures[key] !== undefined && valueOf(point.figures[key]) !== null);
+    const reach = (end) => points.map((point) => Math.abs((point.figures[key][end] ?? valueOf(point.figures[key])) - valueOf(point.figures[key])));
+    const colour = colours.series[n % colours.series.length];
+    return {
+      type: "scatter", mode: "markers", name: each.name,
+      x: points.map((point) => versions.indexOf(point.version) + (n - (series.length - 1) / 2) * 0.12),
+      y: points.map((point) => valueOf(point.figures[key])),
+      marker: { size: 10, color: colour, symbol: SYMBOLS[n % SYMBOLS.length] },
+      error_y: { type: "data", symmetric: false, array: reach("high"), arrayminus: reach("low"), color: colour, thickness: 2, width: 0 },
+      hoverinfo: "text",
+      hovertext: points.map((point) => `${point.version}, ${each.name}: ${words(point.figures[key])}`),
+    };
+  }).filter((trace) => trace.x.length);
+}
+
+const valueOf = (figure) => (typeof figure === "number" ? figure : figure.value);
+const two = (number) => number.toFixed(2).replace("-", "−");
+
+function words(figure) {
+  const value = two(valueOf(figure));
+  return typeof figure === "number" || figure.low === undefined ? value : `${value} (${two(figure.low)} to ${two(figure.high)}), n ${figure.n}`;
+}
+
+function layout(colours, key, series) {
+  const versions = versionsOf(series);
+  const ideal = IDEAL[key];
+  return {
+    height: 240, margin: { l: 48, r: 12, t: 8, b: 56 }, showlegend: true, dragmode: false,
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    font: { family: colours.font, size: 12, color: colours.axis },
+    hoverlabel: { bgcolor: colours.raised, bordercolor: colours.line, font: { color: colours.ink, size: 12 } },
+    legend: { orientation: "h", x: 0, y: -0.16, yanchor: "top", font: { color: colours.ink2, size: 12 } },
+    xaxis: { showgrid: false, zeroline: false, fixedrange: true, tickvals: versions.map((_, n) => n), ticktext: versions, range: [-0.5, versions.length - 0.5], tickfont: { color: colours.ink } },
+    yaxis: { gridcolor: colours.grid, zeroline: false, fixedrange: true, nticks: 5 },
+    shapes: ideal === undefined ? [] : [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: ideal, y1: ideal, line: { color: colours.ink2, width: 1, dash: "dash" } }],
+  };
+}
