@@ -118,6 +118,8 @@ class BundleCard:
         gates: figures that decide whether the bundle may answer; none in cards older than gates.
         norms: distributions of regional volumes in the training cohort (`ml.norms.Norms`); None
             where too few of its people are cognitively normal.
+        lineage: what the bundle was made from: hashes of the data, software, device; empty in cards
+            that are older.
         limits: what the model must not be used for, in plain words.
         files: name of each file of the folder to its SHA-256.
     """
@@ -137,6 +139,7 @@ class BundleCard:
     training: Mapping[str, Any] = field(default_factory=dict)
     gates: tuple[Gate, ...] = ()
     norms: Mapping[str, Any] | None = None
+    lineage: Mapping[str, Any] = field(default_factory=dict)
     limits: str
     files: Mapping[str, str]
 

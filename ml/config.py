@@ -1,7 +1,8 @@
 """Every number that can be chosen, one frozen dataclass per module, and the named profiles.
 
-A profile is the whole model at one voxel size: `tiny` (8 mm, seconds, for tests), `4mm` (minutes)
-and `2mm` (what is shipped). What is not in here is either derived from it or fixed by the paper.
+A profile is the whole model at one voxel size: `tiny` (8 mm, seconds, for tests), `4mm` (minutes),
+`2mm` (what is shipped) and `1mm` (for a GPU; nobody has trained it yet). What is not in here is
+either derived from it or fixed by the paper.
 """
 
 from collections.abc import Mapping
@@ -76,7 +77,12 @@ class PretrainConfig:
         neighbours: in-batch donors that are averaged, as many as the skip bank's k.
         ssim_weight: weight of 1 - SSIM beside the paper's mean squared error.
         warp_smoothness: weight of the displacement's squared gradient (unitless, mm per mm).
-        bfloat16: convolve in bfloat16, twice as fast on processors that know it.
+        bfloat16: convolve in bfloat16, twice as fast on processors that know it; a GPU always does.
+        accumulate: pieces of a batch whose gradients are added before a step, for scans that do not
+            fit in memory together; donors come from the same piece.
+        patience: stop after so many epochs without a lower loss of `held_out` scans; 0, the
+            default, goes through all epochs and keeps no scan out.
+        held_out: the last so many scans, which then only judge.
     """
 
     epochs: int
@@ -90,6 +96,9 @@ class PretrainConfig:
     ssim_weight: float = 0.5
     warp_smoothness: float = 0.05
     bfloat16: bool = False
+    accumulate: int = 1
+    patience: int = 0
+    held_out: int = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,6 +322,28 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 mean_skip_share=0.1,
                 neighbour_skip_share=0.5,
                 bfloat16=True,
+            ),
+        ),
+        # Never trained: a step takes minutes on a CPU. Twice 2mm's stem keeps the networks and the
+        # skips of a bundle as large as there, and batches are cut into four for memory.
+        "1mm": Profile(
+            spacing_mm=1.0,
+            unet=UNetConfig(
+                spacing_mm=1.0,
+                channels=(32, 48, 64),
+                skip_channels=(16, 32, 0),
+                width=128,
+                stem_stride=8,
+                principal=True,
+            ),
+            skip_bank=SkipBankConfig(max_donors=12),
+            pretrain=PretrainConfig(
+                epochs=4,
+                batch_size=8,
+                mean_skip_share=0.1,
+                neighbour_skip_share=0.5,
+                bfloat16=True,
+                accumulate=4,
             ),
         ),
     }

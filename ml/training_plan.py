@@ -6,7 +6,7 @@ from the same classes.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 STAGES = (
     "read scans",
@@ -67,6 +67,7 @@ class Event:
     file: str = ""
 
 
+@runtime_checkable
 class Watcher(Protocol):
     """Who looks on while a training runs."""
 

@@ -15,7 +15,7 @@ from PIL import Image
 from ml.data.cohort import Cohort
 from ml.data.mri import grid, read_volume
 from ml.predictor import Predictor
-from ml.training.pipeline import split_people
+from ml.training.split import split_people
 
 ROOT = Path(__file__).resolve().parents[2]
 EACH = 2  # people of each diagnosis, the first of the test part

@@ -13,8 +13,8 @@ import csv
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +108,18 @@ class Cohort:
     def persons(self) -> Mapping[str, str]:
         """Participant id to the person it belongs to."""
         return {participant.id: participant.person for participant in self.participants}
+
+    def without(self, persons: Collection[str]) -> "Cohort":
+        """The same cohort without some persons, all their visits included."""
+        away = set(persons)
+        kept = tuple(each for each in self.participants if each.person not in away)
+        ids = {each.id for each in kept}
+        return replace(
+            self,
+            participants=kept,
+            records={each: record for each, record in self.records.items() if each in ids},
+            truth={each: truth for each, truth in self.truth.items() if each in ids},
+        )
 
     def scan_path(self, participant_id: str) -> Path:
         """Where this participant's T1 volume lies, if there is one."""

@@ -16,7 +16,7 @@ from ml.data.cohort import Cohort, CohortError, split_hash
 from ml.evaluation.heads import HeldOut, Progress, both_diagnoses, compare_heads, read_scans
 from ml.evaluation.tables import shown
 from ml.skip_bank import SkipBank, person_keys
-from ml.training.pipeline import split_people
+from ml.training.split import split_people
 
 
 def bundle_heads(

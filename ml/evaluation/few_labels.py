@@ -27,11 +27,11 @@ from ml.evaluation.tables import mean_of, shown
 from ml.mirage import Mirage
 from ml.patient_graph import FindingScaler
 from ml.records import PatientRecord
+from ml.training.course import Course, Reporting
 from ml.training.learn import knowledge, learn_surrogate, one_thread, skip_bank
 from ml.training.people import TrainingPeople
-from ml.training.pipeline import model_concepts
 from ml.training.pretrain_unet import encode, pretrain_unet
-from ml.training.stage_watch import StageWatch
+from ml.training.split import model_concepts
 from ml.training.teacher import fit_teacher
 from ml.unet import UNet3D
 
@@ -150,7 +150,7 @@ def _run(seed: int, folder: Path, text_cache: Path | None, report: Progress) -> 
         mirage = Mirage(scaler, settings)
         bank = skip_bank(unet, labelled, settings, seed)
         with one_thread():
-            learn_surrogate(mirage, labelled, graph, unet, bank, seed, report, StageWatch())
+            learn_surrogate(mirage, labelled, graph, unet, bank, seed, Course(Reporting(report)))
             reading = mirage.read(scaler.encode(test.records))
         scores = {SURROGATE: reading.logits.mean(0).double().numpy()}
         scores |= _baselines(labelled.label, records, test.records, seed)

@@ -15,7 +15,7 @@ from ml.records import PatientRecord
 from ml.skip_bank import person_keys
 
 if TYPE_CHECKING:
-    from ml.training.pipeline import Parts
+    from ml.training.split import Parts
 
 LEAST_PEOPLE = 10
 
@@ -117,7 +117,7 @@ def _row(record: PatientRecord) -> tuple[tuple[str, float], ...]:
 
 def _own_parts(cohort: Cohort, card: BundleCard) -> "Parts | None":
     """The parts of the cohort, if it is dealt as the bundle's own was."""
-    from ml.training.pipeline import split_people
+    from ml.training.split import split_people
 
     try:
         parts = split_people(cohort, card.seed)

@@ -33,7 +33,6 @@ from ml.training.components import component_scores
 from ml.training.learn import knowledge, learn_surrogate, one_thread, skip_bank
 from ml.training.people import TrainingPeople
 from ml.training.pretrain_unet import pretrain_unet
-from ml.training.stage_watch import StageWatch
 from ml.training.teacher import LEADING, SEEN_WEIGHT
 from ml.unet import UNet3D
 
@@ -333,7 +332,7 @@ def _of_surrogate(
     )
     mirage = Mirage(scaler, settings)
     bank = skip_bank(unet, training, settings, seed)
-    learn_surrogate(mirage, training, graph, unet, bank, seed, _silent, StageWatch())
+    learn_surrogate(mirage, training, graph, unet, bank, seed)
     probability = mirage.probability(scaler.encode(people.records_of(test)))
     return logits(probability.double().numpy())
 

@@ -28,9 +28,9 @@ from ml.evaluation.oasis import Scanned
 from ml.evaluation.swap import reconstruction
 from ml.evaluation.tables import shown
 from ml.skip_bank import SkipBank, choose_donors
+from ml.training.course import Course, Reporting
 from ml.training.learn import one_thread
 from ml.training.pretrain_unet import encode, encode_with_skips, pretrain_unet
-from ml.training.stage_watch import StageWatch
 from ml.training.teacher import RIDGES
 from ml.unet import UNet3D
 
@@ -69,18 +69,19 @@ def autoencoder_on_oasis(
     cohort = read_oasis(folder).cohort
     people = Scanned.read(cohort, settings.spacing_mm, report)
     rows = _split(people, seed)
-    watch = StageWatch()
+    course = Course(Reporting(report))
+    course.stage("autoencoder")
     unet, pretrained = pretrain_unet(
         people.volumes[rows["train"]],
         settings.unet,
         settings.pretrain,
         seed=seed,
-        progress=lambda done, total, _: report("autoencoder", done, total),
+        part=course.part(),
     )
-    watch.lap("autoencoder")
+    course.stage("measuring")
     with one_thread():
         measured = _measured(unet, cohort, people, rows, settings, seed)
-    watch.lap("measuring")
+    course.end()
     return {
         "spacing_mm": settings.spacing_mm,
         "seed": seed,
@@ -89,7 +90,7 @@ def autoencoder_on_oasis(
         "losses": pretrained.losses,
         "components_share": pretrained.components_share,
         **measured,
-        "seconds": watch.laps,
+        "seconds": course.laps,
     }
 
 

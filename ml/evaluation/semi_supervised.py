@@ -33,9 +33,8 @@ from ml.records import PatientRecord
 from ml.training.components import component_scores
 from ml.training.learn import knowledge, learn_surrogate, one_thread, skip_bank
 from ml.training.people import TrainingPeople
-from ml.training.pipeline import model_concepts
 from ml.training.pretrain_unet import pretrain_unet
-from ml.training.stage_watch import StageWatch
+from ml.training.split import model_concepts
 
 VALIDATION, TEST = 1_000, 2_000
 SITUATIONS = ("complete", "30 % of the values missing", "one group missing")
@@ -169,7 +168,7 @@ def _train(task: _Task, people: TrainingPeople, settings: Profile) -> Mirage:
     people = replace(people, latent=latent)
     mirage = Mirage(task.scaler, settings)
     bank = skip_bank(unet, people, settings, task.seed)
-    learn_surrogate(mirage, people, task.graph, unet, bank, task.seed, _silent, StageWatch())
+    learn_surrogate(mirage, people, task.graph, unet, bank, task.seed)
     return mirage
 
 

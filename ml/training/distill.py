@@ -1,6 +1,6 @@
 """Phase 3: align the graph's guesses with real latents, and learn decoder input and diagnosis."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,12 +14,11 @@ from ml.data.mri import brain_mask, intensity_range
 from ml.losses import reconstruction_loss
 from ml.mirage import Member
 from ml.skip_bank import SkipBank
+from ml.training.course import Course, Part
 from ml.training.people import TrainingPeople, soft_target
 from ml.training.teacher import Teacher, fit_teacher
 from ml.unet import UNet3D
 from ml.whitening import WhiteningColoring
-
-Progress = Callable[[int, int, float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ def distill(
     blend: float,
     teacher_share: float,
     seed: int,
-    progress: Progress | None = None,
+    part: Part | None = None,
 ) -> Distilled:
     r"""Fit alignment, adapter and head of one member on embeddings that nobody's own scan entered.
 
@@ -100,6 +99,7 @@ def distill(
         teacher: head on their real latents, where the diagnosis head starts.
         unet, skip_bank: of phase 1, decoder frozen.
         blend: share of the whitening-colouring.
+        part: of the course of a training: who is told, and where the steps are saved.
     """
     torch.manual_seed(seed)
     scanned = people.scanned.nonzero().squeeze(1)
@@ -112,8 +112,11 @@ def distill(
     target = soft_target(people.label, teacher.soft, teacher_share)
     learned = [*member.adapter.parameters(), *member.head.parameters()]
     optimiser = torch.optim.AdamW(learned, lr=config.learning_rate, weight_decay=0.0)
-    losses: dict[str, float] = {}
-    for step in range(config.steps):
+    part = part or Course().part(name="distillation")
+    learning = {"adapter": member.adapter, "head": member.head}
+    loop = part.loop(config.steps, learning, optimiser)
+    losses: dict[str, float] = loop.notes
+    for step in loop.steps():
         surrogate = member.surrogate(embedding)
         logit = member.head(surrogate)
         terms = {
@@ -133,8 +136,7 @@ def distill(
         torch.autograd.backward(loss)
         optimiser.step()
         losses |= {name: float(term.detach()) for name, term in terms.items()}
-        if progress is not None:
-            progress(step + 1, config.steps, float(loss.detach()))
+        loop.done(step, {"loss": float(loss.detach()), **losses})
     report = alignment.report
     return Distilled(
         losses,

@@ -1,6 +1,6 @@
 """What a trained model is worth on people whom no stage has seen; looked at once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Float16, Int
 from torch import Tensor
 
 from ml.bundle import PseudoMRIModel
-from ml.concepts import dictionary, schema
+from ml.concepts import Concept, dictionary, schema
 from ml.data.cohort import Cohort
 from ml.data.mri import brain_mask, grid, intensity_range
 from ml.evaluation.ehr_baseline import ehr_baseline
@@ -21,7 +21,7 @@ from ml.losses import ssim
 from ml.mirage import Mirage, PseudoMRIDecoder
 from ml.pseudo_mri_reader import PseudoMRIReader
 from ml.records import Answer
-from ml.training.learn import Progress
+from ml.training.course import Course
 from ml.training.pretrain_unet import encode
 from ml.unet import UNet3D
 
@@ -43,7 +43,7 @@ def evaluate(
     threshold: float,
     *,
     seed: int,
-    report: Progress,
+    course: Course,
 ) -> dict[str, Any]:
     """Figures with intervals, beside tuned logistic regression on the same people.
 
@@ -56,6 +56,8 @@ def evaluate(
         reader: its CNNs.
         donor_labels: diagnoses of the donors, for the controls of trap 7.
         threshold: of the probability for balanced accuracy, chosen out of fold.
+        seed: of everything random.
+        course: of the training.
     """
     labels = _labels(cohort, test_ids)
     records = [cohort.records[each] for each in test_ids]
@@ -64,21 +66,25 @@ def evaluate(
     probability = mirage.calibration.probability(reading.logits.mean(0)).double().numpy()
     labelled = [each for each in train_ids if cohort.labels[each] is not None]
     known = dictionary()
-    baselines = {
-        name: ehr_baseline(
-            tuple(known[each] for each in schema() if wide or not known[each].label_proximal),
-            [cohort.records[each] for each in labelled],
-            _labels(cohort, labelled),
-            records,
-            seed=seed,
+    everything = tuple(known[each] for each in schema())
+    alone = tuple(each for each in everything if not each.label_proximal)
+
+    def logistic_regression(name: str, concepts: tuple[Concept, ...]) -> np.ndarray:
+        trained = [cohort.records[each] for each in labelled]
+        said = course.once(
+            name,
+            lambda: ehr_baseline(
+                concepts, trained, _labels(cohort, labelled), records, seed=seed
+            ).tolist(),
         )
-        for name, wide in (("logistic_regression", False), ("with_label_proximal", True))
-    }
-    baseline = baselines["logistic_regression"]
+        return np.array(said)
+
+    baseline = logistic_regression("logistic regression", alone)
+    wide = logistic_regression("logistic regression with label-proximal", everything)
     metrics: dict[str, Any] = dict(scorecard(probability, labels, threshold))
     metrics["logistic_regression"] = {
         "auc": asdict(auc(baseline, labels)),
-        "auc_with_label_proximal": asdict(auc(baselines["with_label_proximal"], labels)),
+        "auc_with_label_proximal": asdict(auc(wide, labels)),
     }
     metrics["auc_minus_logistic_regression"] = asdict(auc_difference(probability, baseline, labels))
     metrics["answers"] = _answers(mirage, probability, labels)
@@ -88,29 +94,53 @@ def evaluate(
     spacing_mm = mirage.profile.spacing_mm
     first = shown[:MOST_DECODED]
     if len(set(labels[first])) == 2:
-        metrics |= _imaging(
-            unet,
-            drawer.decoder,
-            torch.from_numpy(cohort.normalised_volumes(ids[: len(first)], grid(spacing_mm))),
-            reading.surrogate[first],
-            torch.from_numpy(labels[first]),
-            [cohort.persons[each] for each in ids[: len(first)]],
+        metrics |= course.once(
+            "imaging",
+            lambda: _imaging(
+                unet,
+                drawer.decoder,
+                torch.from_numpy(cohort.normalised_volumes(ids[: len(first)], grid(spacing_mm))),
+                reading.surrogate[first],
+                torch.from_numpy(labels[first]),
+                [cohort.persons[each] for each in ids[: len(first)]],
+            ),
         )
     if both_diagnoses(labels[shown]):
-        metrics["heads"] = compare_heads(
-            mirage,
-            drawer.decoder,
-            reader,
-            HeldOut(
-                findings.rows(torch.tensor(shown)),
-                read_scans(reader, cohort, ids, spacing_mm),
-                labels[shown],
+        metrics["heads"] = course.once(
+            "heads",
+            lambda: compare_heads(
+                mirage,
+                drawer.decoder,
+                reader,
+                HeldOut(
+                    findings.rows(torch.tensor(shown)),
+                    read_scans(reader, cohort, ids, spacing_mm),
+                    labels[shown],
+                ),
+                donor_labels,
+                seed=seed,
+                progress=course.step,
             ),
-            donor_labels,
-            seed=seed,
-            progress=lambda done, total: report("heads", done, total),
         )
+    course.tell("metric", values=_told(metrics))
     return metrics
+
+
+def _told(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The figures that whoever watches the training sees at its end."""
+    told = {
+        "AUC of the surrogate, test people": metrics["auc"]["value"],
+        "AUC of logistic regression, test people": metrics["logistic_regression"]["auc"]["value"],
+    }
+    if "ssim" in metrics:
+        told |= {
+            "SSIM of pseudo-MRIs, test people": metrics["ssim"]["pseudo_mri"],
+            "SSIM of reconstructions, test people": metrics["ssim"]["own_latent_own_skips"],
+            "swap ratio, test people": metrics["swap_ratio"],
+        }
+    if "heads" in metrics:
+        told["AUC of the fusion, test people"] = metrics["heads"]["fusion"]["value"]
+    return told
 
 
 def youden_threshold(

@@ -1,13 +1,14 @@
 """Phases 2 and 3: from training people with latents to a fitted `Mirage`, fold by fold."""
 
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from ml.concept_linking import coverage
@@ -20,17 +21,19 @@ from ml.mirage import Member, Mirage
 from ml.neighbour_sampler import training_graph
 from ml.patient_graph import FindingScaler, graph_with_dictionary
 from ml.skip_bank import SkipBank, choose_donors
+from ml.surrogate import SurrogateReader
 from ml.text_encoder import TextEncoder
+from ml.training.checkpoint import tensors_of
+from ml.training.course import Course, Part, Report
 from ml.training.distill import Distilled, choose_blend, distill
 from ml.training.people import TrainingPeople
 from ml.training.pretrain_unet import encode_with_skips
 from ml.training.propagate import Propagated, propagate
-from ml.training.stage_watch import StageWatch
+from ml.training.teacher import Teacher
 from ml.unet import UNet3D
 from ml.whitening import effective_rank
 
-Progress = Callable[[str, int, int], None]
-"""Stage, steps done, steps in all."""
+Progress = Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +62,7 @@ def learn_surrogate(
     unet: UNet3D,
     bank: SkipBank,
     seed: int,
-    report: Progress,
-    watch: StageWatch,
+    course: Course | None = None,
 ) -> Learned:
     """Fit the members, calibration and familiarity of a model, in place.
 
@@ -70,24 +72,27 @@ def learn_surrogate(
         graph: the knowledge graph as tensors.
         unet, bank: of phase 1.
         seed: of everything random.
-        report: called with the stage, the steps done and the steps in all.
-        watch: takes the seconds of each stage.
+        course: of the training; silent by default.
     """
-    settings = mirage.profile
+    settings, course = mirage.profile, course or Course()
+    course.stage("graph")
     with one_thread():
         group = mirage.scaler.group
-        propagated = _propagate(people, graph, unet, settings, group, seed, report)
+        propagated = _propagate(people, graph, unet, settings, group, seed, course)
         embedding = _out_of_fold(people, propagated)
-    watch.lap("graph")
-    blend, blend_losses = choose_blend(embedding, people, settings.distill.blends)
-    logit, distilled = _distill(
-        mirage, embedding, people, propagated, unet, bank, blend, settings, seed, report
+    course.tell("metric", values=_auc_of_teachers(propagated, people))
+    course.stage("distillation")
+    blend, blend_losses = course.once(
+        "blend", lambda: choose_blend(embedding, people, settings.distill.blends)
     )
+    logit, distilled = _distill(
+        mirage, embedding, people, propagated, unet, bank, blend, settings, seed, course
+    )
+    course.tell("metric", values=_auc("surrogate, out of fold", logit, people.label))
     known = ~people.label.isnan()
     mirage.calibration.fit(logit[known], people.label[known] == 1, settings.diagnosis.coverage)
     mirage.familiarity.fit(embedding)
     mirage.eval()
-    watch.lap("distillation")
     return Learned(embedding, logit, propagated, distilled, blend, blend_losses)
 
 
@@ -155,23 +160,50 @@ def _propagate(
     settings: Profile,
     column_group: Int[Tensor, " columns"],
     seed: int,
-    report: Progress,
+    course: Course,
 ) -> list[Propagated]:
     """Phase 2 once for each fold, without the fold's people."""
-    folds = settings.distill.folds
-    return [
-        propagate(
-            people.rows((people.fold != fold).nonzero().squeeze(1)),
-            graph,
-            unet,
-            settings.graph,
-            settings.propagate,
-            seed=seed,
-            column_group=column_group,
-            progress=_part_of(report, "graph", fold, folds),
-        )
-        for fold in range(folds)
-    ]
+    folds, found = settings.distill.folds, []
+    for fold in range(folds):
+        part = course.part(fold, folds)
+        propagated = _kept_propagated(part, graph, settings)
+        if propagated is None:
+            propagated = propagate(
+                people.rows((people.fold != fold).nonzero().squeeze(1)),
+                graph,
+                unet,
+                settings.graph,
+                settings.propagate,
+                seed=seed,
+                column_group=column_group,
+                part=part,
+            )
+            _keep_propagated(part, propagated)
+        found.append(propagated)
+    return found
+
+
+def _keep_propagated(part: Part, propagated: Propagated) -> None:
+    teacher = propagated.teacher
+    part.keep(
+        tensors_of(reader=propagated.reader)
+        | {"teacher.weight": teacher.weight, "teacher.soft": teacher.soft},
+        {"bias": teacher.bias, "penalty": teacher.penalty, "losses": propagated.losses},
+    )
+
+
+def _kept_propagated(part: Part, graph: SizedGraph, settings: Profile) -> Propagated | None:
+    state = part.kept()
+    if state is None:
+        return None
+    tensors, entries = state.tensors, state.entries
+    with torch.random.fork_rng(devices=[]):
+        reader = SurrogateReader(settings.graph, graph.sizes.columns, settings.unet.width)
+    reader.load_state_dict(state.of_module("reader"))
+    teacher = Teacher(
+        tensors["teacher.weight"], entries["bias"], tensors["teacher.soft"], entries["penalty"]
+    )
+    return Propagated(reader.eval(), teacher, entries["losses"])
 
 
 @torch.no_grad()
@@ -196,17 +228,18 @@ def _distill(
     blend: float,
     settings: Profile,
     seed: int,
-    report: Progress,
+    course: Course,
 ) -> tuple[Float[Tensor, " patients"], list[Distilled]]:
     """Phase 3 once for each fold, without the fold's people, and their logits."""
-    logit = torch.empty(len(people))
+    logit, folds = torch.empty(len(people)), settings.distill.folds
     reports = []
     for fold, (phase2, module) in enumerate(zip(propagated, mirage.members, strict=True)):
-        member = cast("Member", module)
-        member.reader.load_state_dict(phase2.reader.state_dict())
-        rest = (people.fold != fold).nonzero().squeeze(1)
-        reports.append(
-            distill(
+        member, part = cast("Member", module), course.part(fold, folds)
+        state = part.kept()
+        if state is None:
+            member.reader.load_state_dict(phase2.reader.state_dict())
+            rest = (people.fold != fold).nonzero().squeeze(1)
+            report = distill(
                 member,
                 embedding[rest],
                 people.rows(rest),
@@ -218,20 +251,35 @@ def _distill(
                 blend=blend,
                 teacher_share=settings.propagate.teacher_share,
                 seed=seed,
-                progress=_part_of(report, "distillation", fold, settings.distill.folds),
+                part=part,
             )
-        )
+            part.keep(tensors_of(member=member), asdict(report))
+        else:
+            member.load_state_dict(state.of_module("member"))
+            report = Distilled(state.entries["losses"], state.entries["alignment"])
+        reports.append(report)
         rows = (people.fold == fold).nonzero().squeeze(1)
         with torch.no_grad():
             logit[rows] = member.head(member.surrogate(embedding[rows]))
     return logit, reports
 
 
-def _part_of(report: Progress, stage: str, part: int, parts: int) -> Callable[..., None]:
-    def tell(done: int, total: int, _: float) -> None:
-        report(stage, part * total + done, parts * total)
+def _auc_of_teachers(propagated: list[Propagated], people: TrainingPeople) -> dict[str, float]:
+    """How well the heads on real scans tell people whom they had not seen."""
+    soft = torch.zeros(len(people))
+    for fold, each in enumerate(propagated):  # everybody is among the people of all folds but one
+        soft[people.fold != fold] += each.teacher.soft.nan_to_num()
+    return _auc("teacher on scans, out of fold", soft, people.label, people.scanned)
 
-    return tell
+
+def _auc(
+    who: str,
+    score: Float[Tensor, " patients"],
+    label: Float[Tensor, " patients"],
+    among: Bool[Tensor, " patients"] | None = None,
+) -> dict[str, float]:
+    known = ~label.isnan() if among is None else ~label.isnan() & among
+    return {f"AUC of the {who}": float(roc_auc_score(label[known] == 1, score[known]))}
 
 
 @contextlib.contextmanager

@@ -1,15 +1,15 @@
-"""All stages of a training, from a cohort folder to a bundle folder."""
+"""All stages of a training, from a cohort to a bundle folder."""
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float16
 from torch import Tensor
 
 from ml.bundle import (
@@ -21,17 +21,19 @@ from ml.bundle import (
     write_weights,
 )
 from ml.card import JUDGED_FROM, BundleCard, Gate, Reference, judge
-from ml.concepts import Concept, dictionary, schema
 from ml.config import PROFILES, Profile
-from ml.data.cohort import Cohort, CohortError, split_by_person, split_hash
+from ml.data.cohort import Cohort
 from ml.data.mri import brain_mask, grid, template
 from ml.data.regions import regional_volumes_ml
-from ml.mirage import Mirage, PseudoMRIDecoder
+from ml.mirage import Member, Mirage, PseudoMRIDecoder
 from ml.patient_graph import FindingScaler
+from ml.skip_bank import SkipBank
+from ml.training.checkpoint import tensors_of
+from ml.training.course import Course, Report, Reporting
 from ml.training.evaluate import evaluate, youden_threshold
+from ml.training.examples import SHOWN, show
 from ml.training.input_ranges import input_ranges
 from ml.training.learn import (
-    Progress,
     knowledge,
     learn_surrogate,
     one_thread,
@@ -40,14 +42,14 @@ from ml.training.learn import (
 )
 from ml.training.norms import norms_of_scans
 from ml.training.people import TrainingPeople
-from ml.training.pretrain_unet import PretrainReport, encode, pretrain_unet
-from ml.training.stage_watch import StageWatch
+from ml.training.pretrain_unet import PretrainReport, encode, fresh_unet, pretrain_unet
+from ml.training.ranks import Ranks
+from ml.training.split import Parts, folds_of, model_concepts, split_people
 from ml.training.train_reader import donor_labels, train_reader
 from ml.unet import UNet3D
 
 SWAP_RATIO_BOUND = 0.8
 """Share of the disease's effect on the ventricles that z must carry (method.md trap 4)."""
-FRACTIONS = {"train": 0.75, "test": 0.25}
 LIMITS = (
     "Research software, not a medical device: it must not be used to diagnose or treat anyone. "
     "Probabilities hold for people like the training people only. A pseudo-MRI is generated from "
@@ -55,25 +57,57 @@ LIMITS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """Who is in which part, by participant id."""
-
-    train: tuple[str, ...]
-    test: tuple[str, ...]
-
-
 def train(
     cohort_folder: Path,
     profile: str | Profile,
     seed: int,
     out: Path,
-    progress: Progress | None = None,
+    progress: Report | None = None,
     *,
     command: str = "",
     name: str = "mirage",
     text_cache: Path | None = None,
     knowledge_file: Path | None = None,
+) -> BundleCard:
+    """Train every stage of the paper in one go, with nothing to resume from.
+
+    For evaluations that train many small models; see `ml.training.run` for what people use.
+
+    Args:
+        cohort_folder: see `ml.data.cohort`.
+        profile: name in `ml.config.PROFILES`, or a profile.
+        progress: called with the stage, the steps done and the steps in all.
+
+    The other arguments are those of `train_cohort`.
+    """
+    known = isinstance(profile, str)
+    return train_cohort(
+        Cohort.load(cohort_folder),
+        PROFILES[profile] if isinstance(profile, str) else profile,
+        seed,
+        out,
+        Course(Reporting(progress) if progress else None),
+        label=str(profile) if known else "own",
+        command=command,
+        name=name,
+        text_cache=text_cache,
+        knowledge_file=knowledge_file,
+    )
+
+
+def train_cohort(
+    cohort: Cohort,
+    settings: Profile,
+    seed: int,
+    out: Path,
+    course: Course,
+    *,
+    label: str,
+    command: str = "",
+    name: str = "mirage",
+    text_cache: Path | None = None,
+    knowledge_file: Path | None = None,
+    lineage: Mapping[str, Any] | None = None,
 ) -> BundleCard:
     """Train every stage of the paper on a cohort and write the bundle.
 
@@ -82,39 +116,41 @@ def train(
     thresholds. The test part is looked at once, at the end.
 
     Args:
-        cohort_folder: see `ml.data.cohort`.
-        profile: name in `ml.config.PROFILES`, or a profile.
+        cohort: everybody who takes part.
+        settings: the profile.
         seed: of the split and of everything random. On one machine and number of threads, the same
             seed gives the same weights.
         out: folder of the bundle; its files are replaced.
-        progress: called with the stage, the steps done and the steps in all.
+        course: who is told, what is saved, and on which device networks are trained.
+        label: name of the profile, for the card.
         command: command line, for the card.
         name: of the bundle.
         text_cache: folder for text embeddings.
         knowledge_file: a graph other than the default, see `knowledge`.
+        lineage: what the bundle was made from, for the card.
 
     Raises:
         CohortError: the cohort is incomplete, or too small for the folds.
+        StoppedError, NotFiniteLossError: see `ml.training.course.Loop.done`.
+        ShareDoneError: this is a helper process of torchrun, and the autoencoder is trained.
     """
-    settings = PROFILES[profile] if isinstance(profile, str) else profile
-    report = progress or _silent
-    watch = StageWatch()
-    cohort = Cohort.load(cohort_folder)
     parts = split_people(cohort, seed)
-    unet, people, scaler, pretrained = _autoencoder(cohort, parts, settings, seed, report)
-    watch.lap("autoencoder")
+    unet, people, scaler, pretrained = _autoencoder(cohort, parts, settings, seed, course)
+    course.ranks.part()
+    course.ranks = Ranks()
     mirage = Mirage(scaler, settings)
     bank = skip_bank(unet, people, settings, seed)
     drawer = PseudoMRIModel(PseudoMRIDecoder(unet.decoder, bank), intensity_of(unet))
     check_size(mirage, drawer)
     with one_thread():
         graph, graph_report = knowledge(scaler, settings, text_cache, knowledge_file)
-    learned = learn_surrogate(mirage, people, graph, unet, bank, seed, report, watch)
+    learned = learn_surrogate(mirage, people, graph, unet, bank, seed, course)
     known = ~people.label.isnan()
     probability = mirage.calibration.probability(learned.logit).numpy()
     threshold = youden_threshold(probability[known], people.label[known].numpy() == 1)
-    reader, read = train_reader(mirage, learned, people, drawer.decoder, seed, report)
-    watch.lap("reader")
+    reader, read = train_reader(mirage, learned, people, drawer.decoder, seed, course)
+    _show_drawn(course, mirage, people, unet, bank)
+    course.stage("evaluation")
     metrics = evaluate(
         cohort,
         parts.train,
@@ -126,12 +162,12 @@ def train(
         donor_labels(people, settings, seed),
         threshold,
         seed=seed,
-        report=report,
+        course=course,
     )
-    watch.lap("evaluation")
+    course.stage("write")
     training = {
         "settings": settings_to_card(settings),
-        "split": split_hash({"train": parts.train, "test": parts.test}),
+        "split": parts.hash,
         "parts": {"train": len(parts.train), "test": len(parts.test)},
         "graph": graph_report,
         "inputs": input_ranges(scaler.concepts, [cohort.records[each] for each in parts.train]),
@@ -146,10 +182,9 @@ def train(
             "threshold": threshold,
         },
         "reader": asdict(read),
-        "seconds": watch.laps,
     }
     files = write_weights(out, mirage, drawer, reader)
-    label = profile if isinstance(profile, str) else "own"
+    course.end()
     card = BundleCard(
         name=name,
         version=_version(files),
@@ -163,14 +198,44 @@ def train(
         base_rate=float(people.label[known].mean()),
         min_inputs=settings.diagnosis.min_inputs,
         metrics=metrics,
-        training=training,
+        training=training | {"seconds": course.laps},
         gates=(_swap_gate(cohort, parts, metrics),),
         norms=_norms(cohort, parts, people, unet),
         limits=LIMITS,
+        lineage=lineage or {},
         files=files,
     )
     write_card(out, card)
     return card
+
+
+def _show_drawn(
+    course: Course, mirage: Mirage, people: TrainingPeople, unet: UNet3D, bank: SkipBank
+) -> None:
+    """A picture of scans, reconstructions and pseudo-MRIs, from members that had not seen them."""
+    if course.examples is None:
+        return
+    seen = people.with_scan()
+    some = seen.rows(torch.arange(min(SHOWN, len(seen))))
+    scans = some.volumes.float()[:, None]
+    with torch.no_grad():
+        surrogate = torch.cat(
+            [
+                _surrogate(cast("Member", mirage.members[fold]), some.rows(torch.tensor([row])))
+                for row, fold in enumerate(some.fold.tolist())
+            ]
+        )
+        drawn = PseudoMRIDecoder(unet.decoder, bank)(surrogate, some.persons)
+        show(
+            course,
+            "pseudo-mri",
+            ("scan", "reconstruction", "pseudo-MRI"),
+            (scans, unet(scans), drawn),
+        )
+
+
+def _surrogate(member: Member, people: TrainingPeople) -> Float[Tensor, "patients width"]:
+    return member.surrogate(member.reader(people.findings))
 
 
 def _swap_gate(cohort: Cohort, parts: Parts, metrics: Mapping[str, Any]) -> Gate:
@@ -190,84 +255,68 @@ def _norms(
     return norms.to_entries() if norms else None
 
 
-def split_people(cohort: Cohort, seed: int) -> Parts:
-    """Training people need a record, and a scan or a label; test people a record and a label."""
-    parts = split_by_person(cohort.persons, seed=seed, fractions=FRACTIONS)
-    scanned = set(cohort.ids_with_scan())
-    labels = cohort.labels
-    train_ids = tuple(
-        each
-        for each in parts["train"]
-        if each in cohort.records and (each in scanned or labels[each] is not None)
-    )
-    test_ids = tuple(
-        each for each in parts["test"] if each in cohort.records and labels[each] is not None
-    )
-    counts = [
-        sum(labels[each] == value for each in train_ids if each in scanned) for value in (0, 1)
-    ]
-    if min(counts) < 5 or len(test_ids) < 4:
-        raise CohortError(
-            f"The training part has {counts[1]} scanned people with AD and {counts[0]} without, "
-            f"the test part {len(test_ids)} people. Training needs 5 of each and 4 to test on: "
-            "add people, or take another seed."
-        )
-    return Parts(train_ids, test_ids)
-
-
 def _autoencoder(
-    cohort: Cohort, parts: Parts, settings: Profile, seed: int, report: Progress
+    cohort: Cohort, parts: Parts, settings: Profile, seed: int, course: Course
 ) -> tuple[UNet3D, TrainingPeople, FindingScaler, PretrainReport]:
     """Phase 1, and the training people with the latents that it gives."""
     scans = set(cohort.ids_with_scan())
     scanned = torch.tensor([each in scans for each in parts.train])
+    course.stage("read scans")
     volumes = torch.from_numpy(
         cohort.normalised_volumes(
             [each for each in parts.train if each in scans],
             grid(settings.spacing_mm),
-            lambda done, total: report("read scans", done, total),
+            course.step,
         )
     )
-    unet, pretrained = pretrain_unet(
-        volumes,
-        settings.unet,
-        settings.pretrain,
-        seed=seed,
-        progress=lambda done, total, _: report("autoencoder", done, total),
-    )
-    round_decoder(unet.decoder)
+    course.stage("autoencoder")
+    unet, latent, regions_ml, pretrained = _latents(volumes, settings, seed, course)
     records = [cohort.records[each] for each in parts.train]
     scaler = FindingScaler(model_concepts()).fit(records)
-    persons = {each: cohort.persons[each] for each in parts.train}
-    labels = cohort.labels
+    fold, labels = folds_of(cohort, parts, settings.distill.folds, seed), cohort.labels
     people = TrainingPeople.of(
-        tuple(persons.values()),
+        tuple(cohort.persons[each] for each in parts.train),
         scaler.encode(records),
         scanned,
         volumes,
-        encode(unet, volumes),
-        regional_volumes_ml(volumes, unet.grid),
+        latent,
+        regions_ml,
         torch.tensor([_label(labels[each]) for each in parts.train]),
-        _folds(persons, settings.distill.folds, seed),
+        torch.tensor([fold[each] for each in parts.train]),
     )
     return unet, people, scaler, pretrained
 
 
+def _latents(
+    volumes: Float16[Tensor, "scans x y z"], settings: Profile, seed: int, course: Course
+) -> tuple[UNet3D, Float[Tensor, "scans width"], Float[Tensor, "scans regions"], PretrainReport]:
+    """The trained autoencoder, what it makes of the scans, and their regional volumes."""
+    part = course.part()
+    state = part.kept()
+    if state is not None:
+        with torch.random.fork_rng(devices=[]):
+            unet = fresh_unet(settings.unet)
+        unet.load_state_dict(state.of_module("unet"))
+        unet.decoder.freeze()
+        report = PretrainReport(
+            steps=state.entries["steps"],
+            losses=tuple(state.entries["losses"]),
+            components_share=state.entries["components_share"],
+        )
+        return unet.eval(), state.tensors["z"], state.tensors["regions_ml"], report
+    unet, report = pretrain_unet(volumes, settings.unet, settings.pretrain, seed=seed, part=part)
+    round_decoder(unet.decoder)
+    unet.to(course.device)
+    latent = encode(unet, volumes)
+    unet.cpu()
+    regions_ml = regional_volumes_ml(volumes, unet.grid)
+    tensors = tensors_of(unet=unet) | {"z": latent, "regions_ml": regions_ml}
+    part.keep(tensors, asdict(report))
+    return unet, latent, regions_ml, report
+
+
 def _label(diagnosis: int | None) -> float:
     return float("nan") if diagnosis is None else float(diagnosis)
-
-
-def model_concepts() -> tuple[Concept, ...]:
-    """What the model reads: the schema without what is nearly the diagnosis (method.md trap 6)."""
-    known = dictionary()
-    return tuple(known[name] for name in schema() if not known[name].label_proximal)
-
-
-def _folds(persons: dict[str, str], folds: int, seed: int) -> Tensor:
-    shares = {str(fold): 1 / folds for fold in range(folds)}
-    dealt = split_by_person(persons, seed=seed + 1, fractions=shares)
-    fold = {each: int(part) for part, ids in dealt.items() for each in ids}
-    return torch.tensor([fold[each] for each in persons])
 
 
 def intensity_of(unet: UNet3D) -> Float[Tensor, " 2"]:
@@ -303,7 +352,3 @@ def _reference(cohort: Cohort, train_ids: tuple[str, ...]) -> Reference:
 def _version(files: dict[str, str]) -> str:
     """Names the weights: equal weights, equal version."""
     return hashlib.sha256("".join(files.values()).encode()).hexdigest()[:10]
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    del stage, done, total

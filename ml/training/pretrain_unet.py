@@ -6,8 +6,9 @@ in most steps a scan is decoded with the skips of others, so that whatever is pa
 come through z.
 """
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -19,10 +20,12 @@ from ml.data.mri import brain_mask, intensity_range
 from ml.losses import LOSS_STRIDE, ssim
 from ml.skip_bank import mix_skips, neighbour_weights
 from ml.training.components import fit_components
+from ml.training.course import Course, Part
+from ml.training.examples import Examples
+from ml.training.ranks import Ranks
 from ml.unet import Skips, UNet3D
 
 Volumes = Float[Tensor, "patients x y z"]
-Progress = Callable[[int, int, float], None]
 MIN_PATIENTS = 8
 
 
@@ -51,7 +54,7 @@ def pretrain_unet(
     config: PretrainConfig,
     *,
     seed: int,
-    progress: Progress | None = None,
+    part: Part | None = None,
 ) -> tuple[UNet3D, PretrainReport]:
     r"""Train E and D on normalised scans (`Cohort.normalised_volumes`, any float type).
 
@@ -67,15 +70,22 @@ def pretrain_unet(
         volumes: scans of training patients only.
         seed: of weights, order of scans and choice of skips. The same seed gives the same weights
             on the same machine and number of threads.
-        progress: called after each step with steps done, steps in all and the loss.
+        part: of the course of a training: who is told, where its steps are saved, on which device
+            and with how many other processes it is trained.
 
     Returns:
-        The autoencoder in evaluation mode, decoder frozen, z's statistics taken over all scans.
+        The autoencoder on the CPU and in evaluation mode, decoder frozen, z's statistics taken over
+        all scans.
 
     Raises:
         TooFewScansError: fewer than 8 scans.
+        NotFiniteLossError, StoppedError: see `ml.training.course.Loop.done`.
     """
+    part = part or Course().part(name="autoencoder")
+    course = part.course
     volumes = volumes[: config.max_scans]
+    held_out = volumes[len(volumes) - config.held_out :] if config.patience else volumes[:0]
+    volumes = volumes[: len(volumes) - len(held_out)]
     patients = volumes.shape[0]
     if patients < MIN_PATIENTS:
         raise TooFewScansError(
@@ -83,13 +93,10 @@ def pretrain_unet(
         )
     torch.manual_seed(seed)
     order = torch.Generator().manual_seed(seed)
-    unet = UNet3D(unet_config).train()
-    for weight in unet.parameters():  # this layout of the convolutions is a third faster on CPUs
-        if weight.dim() == 5:
-            weight.data = weight.data.contiguous(memory_format=torch.channels_last_3d)
+    unet = fresh_unet(unet_config).train()
     unet.set_mean_brain(_mean(volumes))
     held = fit_components(unet, volumes) if unet_config.principal else 0.0
-    mask = torch.tensor(brain_mask(unet.grid))
+    unet.to(course.device)
     batches = max(1, patients // config.batch_size)
     steps = config.epochs * batches
     optimiser = torch.optim.AdamW(
@@ -98,30 +105,93 @@ def pretrain_unet(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, config.learning_rate, total_steps=max(1, steps), pct_start=0.2
     )
-    losses, done = [], 0
-    for _ in range(config.epochs):
-        total = 0.0
-        rows = torch.randperm(patients, generator=order)
-        for batch in torch.split(rows[: batches * config.batch_size], config.batch_size):
-            scans = volumes[batch].float()[:, None]
-            with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
-                z, own = unet.encoder(scans)
-                skips = _training_skips(z, own, done / steps, config, order)
-                loss = _loss(unet, scans, z, skips, mask, config)
-            optimiser.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
-            torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
-            optimiser.step()
-            schedule.step()
-            done += 1
-            total += loss.item()
-            if progress is not None:
-                progress(done, steps, loss.item())
-        losses.append(total / batches)
+    loop = part.loop(steps, {"unet": unet}, optimiser, schedule, order)
+    mask = torch.tensor(brain_mask(unet.grid)).to(course.device)
+    scans_of = _Scans(volumes, course.device)
+    examples = Examples(course, unet, volumes)
+    notes = loop.notes or {"rows": [], "epoch": [], "losses": [], "waited": 0}
+    loop.notes = notes
+    for step in loop.steps():
+        if config.patience and notes["waited"] >= config.patience:
+            break
+        place = step % batches
+        if place == 0:
+            notes["rows"], notes["epoch"] = torch.randperm(patients, generator=order).tolist(), []
+        batch = notes["rows"][place * config.batch_size : (place + 1) * config.batch_size]
+        optimiser.zero_grad(set_to_none=True)
+        loss = _learn(unet, scans_of, batch, step / steps, mask, config, order, course.ranks)
+        course.ranks.add_gradients(unet.parameters())
+        torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        notes["epoch"].append(loss)
+        if place == batches - 1:
+            notes["losses"].append(sum(notes["epoch"]) / batches)
+            _judge(unet, held_out, mask, config, notes, course)
+        loop.done(step, {"loss": loss}, batch)
+        examples.look(step + 1)
+    unet.cpu()
     if not unet_config.principal:
         _measure_z(unet, volumes, config.batch_size)
     unet.decoder.freeze()
-    return unet.eval(), PretrainReport(steps=done, losses=tuple(losses), components_share=held)
+    losses = tuple(notes["losses"])
+    return unet.eval(), PretrainReport(
+        steps=len(losses) * batches, losses=losses, components_share=held
+    )
+
+
+def fresh_unet(config: UNetConfig) -> UNet3D:
+    """An autoencoder whose convolutions lie in memory as channels last: a third faster on CPUs."""
+    unet = UNet3D(config)
+    for weight in unet.parameters():
+        if weight.dim() == 5:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last_3d)
+    return unet
+
+
+class _Scans:
+    """Batches of scans on a device: all of them lie there if they fit in half of its memory."""
+
+    def __init__(self, volumes: Volumes, device: torch.device) -> None:
+        self.device = device
+        self.volumes = volumes
+        if device.type == "cuda":
+            size = volumes.numel() * volumes.element_size()
+            fits = size < torch.cuda.mem_get_info(device)[0] / 2
+            self.volumes = volumes.to(device) if fits else volumes.pin_memory()
+
+    def __call__(self, rows: Tensor) -> Float[Tensor, "patients 1 x y z"]:
+        batch = self.volumes[rows.to(self.volumes.device)]
+        return batch.to(self.device, non_blocking=True).float()[:, None]
+
+
+def _learn(
+    unet: UNet3D,
+    scans_of: _Scans,
+    batch: list[int],
+    share_done: float,
+    mask: Bool[Tensor, "x y z"],
+    config: PretrainConfig,
+    order: torch.Generator,
+    ranks: Ranks,
+) -> float:
+    """Gradients of one batch, in as many pieces as `config.accumulate`, and the mean loss.
+
+    Each piece's loss counts by its share of the batch. Of several processes, each decodes its share
+    of a piece; donors and mean skips are those of the whole piece.
+    """
+    device, loss = scans_of.device, torch.zeros(())
+    half = config.bfloat16 or device.type == "cuda"
+    for piece in torch.tensor(batch).tensor_split(config.accumulate):
+        own = ranks.share(piece)
+        scans = scans_of(own)
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            z, levels = unet.encoder(scans)
+            skips = _training_skips(z, levels, share_done, config, order, ranks, len(piece))
+            part = _loss(unet, scans, z, skips, mask, config) * (len(own) / len(batch))
+        torch.autograd.backward(part)
+        loss = loss + part.detach().float().cpu()
+    return ranks.total(loss).item()
 
 
 def _loss(
@@ -150,18 +220,47 @@ def _training_skips(
     share_done: float,
     config: PretrainConfig,
     order: torch.Generator,
+    ranks: Ranks,
+    whole: int,
 ) -> Skips:
     """The batch's mean skips at first; later those of in-batch donors in most steps, else own."""
-    patients = z.shape[0]
     if share_done < config.mean_skip_share:
-        return tuple(level.mean(0, keepdim=True).expand_as(level) for level in own)
+        means = [ranks.gathered(level).mean(0, keepdim=True) for level in own]
+        return tuple(mean.expand_as(level) for mean, level in zip(means, own, strict=True))
     if torch.rand((), generator=order) >= config.neighbour_skip_share:
         return own
-    others = ~torch.eye(patients, dtype=torch.bool)
+    others = ~torch.eye(whole, dtype=torch.bool, device=z.device)[ranks.places(len(z), whole)]
     weights = neighbour_weights(
-        z.detach(), z.detach(), others, k=min(config.neighbours, patients - 1), cap=1.0
+        z.detach(),
+        ranks.gathered(z.detach()),
+        others,
+        k=min(config.neighbours, whole - 1),
+        cap=1.0,
     )
-    return tuple(mix_skips(weights, level) for level in own)
+    return tuple(mix_skips(weights, ranks.gathered(level)) for level in own)
+
+
+@torch.no_grad()
+def _judge(
+    unet: UNet3D,
+    held_out: Volumes,
+    mask: Bool[Tensor, "x y z"],
+    config: PretrainConfig,
+    notes: dict[str, Any],
+    course: Course,
+) -> None:
+    """Count the epochs since the loss of the scans that were kept out has fallen."""
+    if not len(held_out):
+        return
+    unet.eval()
+    scans = held_out.to(course.device).float()[:, None]
+    z, own = unet.encoder(scans)
+    skips = tuple(level.mean(0, keepdim=True).expand_as(level) for level in own)
+    loss = float(_loss(unet, scans, z, skips, mask, config))
+    unet.train()
+    course.tell("metric", values={"loss of scans kept out of the autoencoder": loss})
+    notes["waited"] = 0 if loss < notes.get("least", math.inf) else notes["waited"] + 1
+    notes["least"] = min(loss, notes.get("least", loss))
 
 
 def _mean(volumes: Volumes) -> Float[Tensor, "x y z"]:
@@ -186,10 +285,14 @@ def _measure_z(unet: UNet3D, volumes: Volumes, batch_size: int) -> None:
 
 @torch.no_grad()
 def encode(unet: UNet3D, volumes: Volumes, batch_size: int = 8) -> Float[Tensor, "patients width"]:
-    """Latents of normalised scans, in evaluation mode."""
+    """Latents of normalised scans, in evaluation mode; on the CPU, wherever the network is."""
     unet.eval()
+    device = unet.encoder.mean_brain.device
     return torch.cat(
-        [unet.encoder(batch.float()[:, None])[0] for batch in torch.split(volumes, batch_size)]
+        [
+            unet.encoder(batch.to(device).float()[:, None])[0].cpu()
+            for batch in torch.split(volumes, batch_size)
+        ]
     )
 
 

@@ -1,7 +1,6 @@
 """Phase 2: learn on the patient graph to guess the MRI latent of patients whose MRI is hidden."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,11 +13,11 @@ from ml.graph_encoder import GraphEncoder, SizedGraph
 from ml.losses import LOSS_STRIDE, ssim
 from ml.patient_graph import Findings
 from ml.surrogate import SurrogateReader
+from ml.training.course import Course, Part
 from ml.training.people import TrainingPeople, soft_target
 from ml.training.teacher import Teacher, teacher_of
 from ml.unet import UNet3D
 
-Progress = Callable[[int, int, float], None]
 STEPS_APART = 1_000_003
 """Seeds of two trainings draw different parts of a large graph at every step."""
 
@@ -64,7 +63,7 @@ def propagate(
     *,
     seed: int,
     column_group: Int[Tensor, " columns"] | None = None,
-    progress: Progress | None = None,
+    part: Part | None = None,
 ) -> Propagated:
     r"""Train the graph encoder on some people, in two stages.
 
@@ -82,7 +81,7 @@ def propagate(
         unet: the frozen autoencoder; its decoder is run in stage 2.
         seed: of weights, hiding and dropping.
         column_group: group of each column of the findings, for `config.group_masking`.
-        progress: called after each step with steps done, steps in all and the loss.
+        part: of the course of a training: who is told, and where the steps are saved.
     """
     torch.manual_seed(seed)
     encoder = GraphEncoder(graph_config, graph, people.latent.shape[1])
@@ -95,8 +94,10 @@ def propagate(
         parameters, lr=config.learning_rate, weight_decay=config.weight_decay
     )
     total = config.steps + config.decode_steps
-    losses: dict[str, float] = {}
-    for step in range(total):
+    part = part or Course().part(name="graph")
+    loop = part.loop(total, {"encoder": encoder, "reading": reading}, optimiser)
+    losses: dict[str, float] = loop.notes
+    for step in loop.steps():
         for group in optimiser.param_groups:
             group["lr"] = config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / total))
         hidden = _hide(scanned, config.hidden_share)
@@ -104,8 +105,8 @@ def propagate(
         findings = _drop(people.findings, config.column_dropout)
         if config.group_masking and column_group is not None:
             findings = findings.without_a_group(column_group, config.group_masking)
-        part = graph.drawn(seed * STEPS_APART + step)
-        embedding = encoder(part, findings, latent, hidden)
+        seen = graph.drawn(seed * STEPS_APART + step)
+        embedding = encoder(seen, findings, latent, hidden)
         terms = {
             "latent": (embedding - latent)[guessed].square().mean(),
             "diagnosis": nn.functional.binary_cross_entropy_with_logits(
@@ -122,13 +123,12 @@ def propagate(
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         losses |= {name: float(term.detach()) for name, term in terms.items()}
-        if progress is not None:
-            progress(step + 1, total, float(loss.detach()))
+        loop.done(step, {"loss": float(loss.detach()), **losses})
     encoder.eval()
     with torch.no_grad():
-        part = graph.drawn(seed * STEPS_APART + total)
+        seen = graph.drawn(seed * STEPS_APART + total)
         senders = scanned.nonzero().squeeze(1)
-        states = encoder.concept_states(part, people.findings.rows(senders), latent[senders])
+        states = encoder.concept_states(seen, people.findings.rows(senders), latent[senders])
         encoder.reader.states.copy_(states)
     return Propagated(encoder.reader, teacher, losses)
 

@@ -20,7 +20,9 @@ from ml.evaluation.baselines.logistic_regression import INVERSE_PENALTIES
 from ml.mirage import Member, Mirage, PseudoMRIDecoder
 from ml.pseudo_mri_reader import PARTS, PseudoMRIReader
 from ml.skip_bank import choose_donors
-from ml.training.learn import Learned, Progress
+from ml.training.checkpoint import tensors_of
+from ml.training.course import Course, Part
+from ml.training.learn import Learned
 from ml.training.people import TrainingPeople, soft_target
 from ml.volume_classifier import VolumeClassifier
 
@@ -51,7 +53,7 @@ def train_reader(
     people: TrainingPeople,
     drawer: PseudoMRIDecoder,
     seed: int,
-    report: Progress,
+    course: Course | None = None,
 ) -> tuple[PseudoMRIReader, ReaderReport]:
     """Train a CNN for each part of the training people, without it, and fuse all readers.
 
@@ -66,9 +68,9 @@ def train_reader(
         people: training people.
         drawer: the decoder with the donors' skips.
         seed: of everything random.
-        report: called with the stage, the steps done and the steps in all.
+        course: of the training; silent by default.
     """
-    settings = mirage.profile
+    settings, course = mirage.profile, course or Course()
     reader = PseudoMRIReader(
         settings.classifier,
         settings.spacing_mm,
@@ -78,7 +80,7 @@ def train_reader(
     )
     surrogate = _out_of_fold_surrogates(mirage, learned, people)
     real, pseudo = _train_members(
-        reader, settings, learned, surrogate, people, drawer, seed, report
+        reader, settings, learned, surrogate, people, drawer, seed, course
     )
     known = ~people.label.isnan()
     ad, scanned = people.label[known] == 1, people.scanned[known]
@@ -86,12 +88,21 @@ def train_reader(
     record = _fit_record(reader, people, known)
     parts = torch.stack([learned.logit, pseudo, record], dim=1)[known].double().numpy()
     fused = _fit_fusion(reader, parts, ad.numpy())
-    return reader.eval(), ReaderReport(
+    found = ReaderReport(
         float(roc_auc_score(ad[scanned], real[known][scanned])),
         float(roc_auc_score(ad, pseudo[known])),
         float(roc_auc_score(ad, fused)),
         dict(zip(PARTS, reader.fusion_weight.tolist(), strict=True)),
     )
+    course.tell(
+        "metric",
+        values={
+            "AUC of the CNN on scans, out of fold": found.real_auc,
+            "AUC of the CNN on pseudo-MRIs, out of fold": found.pseudo_auc,
+            "AUC of the fusion, out of fold": found.fused_auc,
+        },
+    )
+    return reader.eval(), found
 
 
 def _train_members(
@@ -102,19 +113,20 @@ def _train_members(
     people: TrainingPeople,
     drawer: PseudoMRIDecoder,
     seed: int,
-    report: Progress,
+    course: Course,
 ) -> tuple[Float[Tensor, " patients"], Float[Tensor, " patients"]]:
     """A CNN without each part of the people; its logits on their scans and on their pseudo-MRIs."""
     config, folds = settings.classifier, len(reader.members)
     look = cast("VolumeClassifier", reader.members[0]).coarse
     scans = torch.cat([look(part).half() for part in torch.split(people.volumes, 32)])
     half = settings.pretrain.bfloat16
-    step = _step_of(report, "pseudo-MRIs", 0, 1)
-    drawn = _draw(drawer, surrogate, people, look, step, bfloat16=half)
+    course.stage("pseudo-MRIs")
+    drawn = _draw(drawer, surrogate, people, look, course, "pseudo-MRIs", bfloat16=half)
     redrawn = scans
     if config.drawn_share:
-        latent, step = people.latent.nan_to_num(), _step_of(report, "scans redrawn", 0, 1)
-        redrawn = _draw(drawer, latent, people, look, step, bfloat16=half)
+        latent = people.latent.nan_to_num()
+        redrawn = _draw(drawer, latent, people, look, course, "scans redrawn", bfloat16=half)
+    course.stage("readers")
     real, pseudo = torch.empty(len(people)), torch.empty(len(people))
     for fold in range(folds):
         others, own = people.fold != fold, people.fold == fold
@@ -128,17 +140,13 @@ def _train_members(
             config,
             settings.spacing_mm,
             seed=seed + fold,
-            progress=_step_of(report, "CNN", fold, folds),
+            part=course.part(fold, folds),
         )
         reader.members[fold] = member
         with torch.no_grad():
             real[own] = member(scans[own].float()).logit
             pseudo[own] = member(drawn[own].float()).logit
     return real, pseudo
-
-
-def _step_of(report: Progress, stage: str, part: int, parts: int) -> Callable[[int, int], None]:
-    return lambda done, total: report(stage, part * total + done, parts * total)
 
 
 def donor_labels(people: TrainingPeople, settings: Profile, seed: int) -> Float[Tensor, " donors"]:
@@ -157,7 +165,7 @@ def train_classifier(
     spacing_mm: float,
     *,
     seed: int,
-    progress: Callable[[int, int], None] | None = None,
+    part: Part | None = None,
 ) -> VolumeClassifier:
     r"""Train one CNN on coarse scans.
 
@@ -175,12 +183,20 @@ def train_classifier(
         regions_ml: in the order of `REGION_NAMES`.
         spacing_mm: voxel edge of the scans before they were averaged.
         seed: of weights and of what is drawn.
+        part: of the course of a training: who is told, and where the steps are saved.
     """
+    part = part or Course().part(name="readers")
+    device = part.course.device
     torch.manual_seed(seed)
     network = VolumeClassifier(config, spacing_mm, regions_ml.shape[1]).train()
+    state = part.kept()
+    if state is not None:
+        network.load_state_dict(state.of_module("network"))
+        return network.eval()
     with torch.no_grad():
         network.mean_brain.copy_(scans.float().mean(0))
     regions = (regions_ml - regions_ml.mean(0)) / regions_ml.std(0).clamp_min(1e-6)
+    network.to(device)
     mirrored = [REGION_NAMES.index(_other_side(name)) for name in REGION_NAMES]
     steps = max(1, config.epochs * len(scans) // config.batch_size)
     optimiser = torch.optim.AdamW(
@@ -189,11 +205,13 @@ def train_classifier(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, config.learning_rate, total_steps=steps + 1, pct_start=0.2
     )
-    rows = torch.empty(0, dtype=torch.int64)
-    for step in range(steps):
+    loop = part.loop(steps, {"network": network}, optimiser, schedule)
+    for step in loop.steps():
+        rows = loop.notes.get("rows", [])
         if len(rows) < config.batch_size:
-            rows = torch.cat([rows, torch.randperm(len(scans))])
-        batch, rows = rows[: config.batch_size], rows[config.batch_size :]
+            rows = rows + torch.randperm(len(scans)).tolist()
+        batch = rows[: config.batch_size]
+        loop.notes["rows"] = rows[config.batch_size :]
         shown = scans[batch].float()
         swapped = torch.rand(len(batch)) < config.drawn_share
         shown = torch.where(swapped[:, None, None, None], redrawn[batch].float(), shown)
@@ -202,16 +220,22 @@ def train_classifier(
             shown, volumes = shown.flip(1), volumes[:, mirrored]
         shown = shown * (1 + config.shading * torch.randn(shape))
         shown = shown + config.shading * torch.randn(shape)
-        sight = network(shown)
-        loss = nn.functional.binary_cross_entropy_with_logits(sight.logit, target[batch])
-        loss = loss + config.regions_weight * (sight.regions - volumes).square().mean()
+        sight = network(shown.to(device))
+        terms = {
+            "diagnosis": nn.functional.binary_cross_entropy_with_logits(
+                sight.logit, target[batch].to(device)
+            ),
+            "regions": (sight.regions - volumes.to(device)).square().mean(),
+        }
+        loss = terms["diagnosis"] + config.regions_weight * terms["regions"]
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         schedule.step()
-        if progress is not None:
-            progress(step + 1, steps)
+        values = {name: float(term.detach()) for name, term in terms.items()}
+        loop.done(step, {"loss": float(loss.detach()), **values}, batch)
+    part.keep(tensors_of(network=network.cpu()), {})
     return network.eval()
 
 
@@ -239,19 +263,41 @@ def _draw(
     z: Float[Tensor, "patients width"],
     people: TrainingPeople,
     look: Callable[[Tensor], Tensor],
-    progress: Callable[[int, int], None],
+    course: Course,
+    name: str,
     *,
     bfloat16: bool,
 ) -> Float16[Tensor, "patients i j k"]:
-    """What the decoder draws for each person, never with the person's own skips, made coarse."""
-    parts = []
-    for rows in torch.split(torch.arange(len(people)), DRAWN_AT_ONCE):
+    """What the decoder draws for each person, never with the person's own skips, made coarse.
+
+    What was drawn since the last piece is kept as a piece, named by the row that it begins with.
+    """
+    pieces: list[Tensor] = []
+    begin = 0
+    while begin < len(people) and (state := course.part(name=f"{name} {begin}").kept()):
+        pieces.append(state.tensors["drawn"])
+        begin += len(pieces[-1])
+    if begin == len(people):
+        return torch.cat(pieces)
+    device, since = course.device, list[Tensor]()
+    drawer.to(device)
+    for rows in torch.split(torch.arange(begin, len(people)), DRAWN_AT_ONCE):
         persons = [people.persons[row] for row in rows.tolist()]
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            volumes = drawer(z[rows], persons)[:, 0]
-        parts.append(look(volumes).half())
-        progress(int(rows[-1]) + 1, len(people))
-    return torch.cat(parts)
+        half = bfloat16 or device.type == "cuda"
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            volumes = drawer(z[rows].to(device), persons)[:, 0]
+        since.append(look(volumes.cpu()).half())
+        done = int(rows[-1]) + 1
+        course.tell("step", step=done, steps=len(people))
+        stop = course.stop_asked()
+        if stop or course.due() or done == len(people):
+            pieces.append(torch.cat(since))
+            course.part(name=f"{name} {begin}").keep({"drawn": pieces[-1]}, {})
+            begin, since = done, []
+        if stop:
+            raise course.stopped()
+    drawer.cpu()
+    return torch.cat(pieces)
 
 
 def _fit_record(

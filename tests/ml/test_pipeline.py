@@ -56,7 +56,7 @@ def trained(cohort, text_cache, tmp_path_factory):
 
 
 def split_of(cohort_folder, card):
-    from ml.training.pipeline import split_people
+    from ml.training.split import split_people
 
     parts = split_people(Cohort.load(cohort_folder), 2)
     assert card.training["parts"] == {"train": len(parts.train), "test": len(parts.test)}
@@ -68,7 +68,7 @@ def test_a_training_ends_with_a_bundle_that_its_card_describes(trained):
     assert verify(out).to_json() == card.to_json()
     assert stages == [
         *("read scans", "autoencoder", "graph", "distillation"),
-        *("pseudo-MRIs", "CNN", "heads"),
+        *("pseudo-MRIs", "readers", "evaluation"),
     ]
     for name in ("auc", "auc_minus_logistic_regression", "brier"):
         assert (

@@ -11,6 +11,7 @@ from ml.data.phantom_anatomy import anatomy
 from ml.data.regions import ventricle_ml
 from ml.evaluation.swap import NoContrastError, reconstruction, swap_test
 from ml.skip_bank import SkipBank, choose_donors
+from ml.training.course import Course, Reporting
 from ml.training.pretrain_unet import (
     TooFewScansError,
     encode,
@@ -188,13 +189,14 @@ def test_too_few_scans_are_refused(people):
 
 def test_progress_is_told_after_each_step(people):
     told = []
+    course = Course(Reporting(lambda *each: told.append(each)))
+    course.stage("autoencoder")
     quick = replace(TINY.pretrain, epochs=1)
     pretrain_unet(
         people[0][:16],
         TINY.unet,
         quick,
         seed=0,
-        progress=lambda done, total, loss: told.append((done, total, loss)),
+        part=course.part(),
     )
-    assert [each[:2] for each in told] == [(1, 2), (2, 2)]
-    assert all(np.isfinite(each[2]) for each in told)
+    assert told == [("autoencoder", 1, 2), ("autoencoder", 2, 2)]

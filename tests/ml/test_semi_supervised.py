@@ -15,9 +15,8 @@ from ml.records import PatientRecord
 from ml.skip_bank import person_keys
 from ml.training.learn import learn_surrogate, skip_bank, surrogate_figures
 from ml.training.people import NothingToLearnError, TrainingPeople
-from ml.training.pipeline import split_people
 from ml.training.propagate import propagate
-from ml.training.stage_watch import StageWatch
+from ml.training.split import split_people
 from ml.training.teacher import teacher_of
 from ml.unet import UNet3D
 from tests.ml.graph_case import knowledge, model_concepts, records
@@ -117,7 +116,7 @@ def test_a_whole_training_takes_people_without_a_scan(case):
     mirage = Mirage(scaler, TINY)
     bank = skip_bank(UNET, mixed, TINY, 1)
     assert set(bank.donor_keys.tolist()) <= set(person_keys(mixed.persons[:SCANNED]).tolist())
-    found = learn_surrogate(mirage, mixed, graph, UNET, bank, 1, lambda *_: None, StageWatch())
+    found = learn_surrogate(mirage, mixed, graph, UNET, bank, 1)
     assert found.logit.isfinite().all()
     assert roc_auc_score(people.label, found.logit) > 0.6
     figures = surrogate_figures(found.embedding, mixed)

@@ -64,7 +64,7 @@ def trained(setting, people):
     ]
     learned = Learned(people.latent, torch.randn(PEOPLE), propagated, [], 0.0, {})
     torch.manual_seed(1)
-    return train_reader(mirage, learned, people, drawer, 0, lambda *_: None)
+    return train_reader(mirage, learned, people, drawer, 0)
 
 
 def test_a_cnn_never_learns_from_the_people_it_is_calibrated_on(setting):

@@ -26,12 +26,12 @@ from ml.mirage import Member, Mirage, PseudoMRIDecoder
 from ml.patient_graph import FindingScaler
 from ml.pseudo_mri_reader import PseudoMRIReader
 from ml.skip_bank import SkipBank
+from ml.training.course import Course, Reporting
 from ml.training.distill import distill
 from ml.training.learn import learn_surrogate
 from ml.training.people import TrainingPeople
 from ml.training.pretrain_unet import encode_with_skips, pretrain_unet
 from ml.training.propagate import propagate
-from ml.training.stage_watch import StageWatch
 from ml.training.teacher import fit_teacher
 from ml.training.train_reader import train_classifier
 from ml.unet import UNet3D
@@ -317,7 +317,7 @@ def learned_from_permuted_labels():
     unet.decoder.freeze()
     bank = no_bank()
     torch.manual_seed(0)
-    out = learn_surrogate(mirage, people, graph, unet, bank, 0, lambda *_: None, StageWatch())
+    out = learn_surrogate(mirage, people, graph, unet, bank, 0)
     in_sample = []
     with torch.no_grad():
         logits = mirage.read(people.findings).logits
@@ -380,8 +380,7 @@ def test_the_graph_stage_runs_on_one_thread_whatever_the_caller_has_set():
             unet,
             no_bank(),
             0,
-            lambda stage, *_: seen[stage].add(torch.get_num_threads()),
-            StageWatch(),
+            Course(Reporting(lambda stage, *_: seen[stage].add(torch.get_num_threads()))),
         )
         after = torch.get_num_threads()
     finally:
