@@ -1,4 +1,5 @@
 from apps.registry.urls_models import MODELS
+from apps.registry.urls_training import TRAININGS
 
 app_name = "registry"
-urlpatterns = [*MODELS]
+urlpatterns = [*MODELS, *TRAININGS]
