@@ -26,13 +26,13 @@ def folder(tmp_path):
     return bundle_folder(tmp_path / "made elsewhere", judge("swap_ratio", 0.9, 0.8, 200))
 
 
-def bundle_folder(folder, *gates):
+def bundle_folder(folder, *gates, version="1.0"):
     """A folder that is a bundle as far as the registry looks: a card, and files as it says."""
     folder.mkdir()
     (folder / "weights.safetensors").write_bytes(b"weights")
     card = BundleCard(
         name="demo",
-        version="1.0",
+        version=version,
         created_at="2026-01-01T00:00:00+00:00",
         command="python -m ml train",
         seed=1,
