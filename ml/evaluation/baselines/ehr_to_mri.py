@@ -9,11 +9,13 @@ from torch.nn import functional
 
 from ml.data.mri import Grid, brain_mask, intensity_range
 from ml.evaluation.baselines.generators import GeneratorConfig, optimise
-from ml.lattice import coarser, crop_to, padded_shape, voxels_of
+from ml.lattice import coarser, crop_to, depth_to_space, padded_shape, voxels_of
 from ml.losses import LOSS_STRIDE, ssim
 
 STRIDE = 8
 """Voxels of an edge that one place of the coarsest map covers."""
+CELL = 2
+"""Edge of the cubes whose voxels the last level draws as channels, at a quarter of the time."""
 SSIM_WEIGHT = 0.5
 
 
@@ -41,11 +43,11 @@ class EhrToMri(nn.Module):
         self.maps = maps
         self.read = nn.Sequential(nn.Linear(inputs, 64), nn.GELU(), nn.Dropout(0.2))
         self.spread = nn.Linear(64, maps * voxels_of(self.coarsest))
-        widths = [maps, maps // 2, maps // 4, max(1, maps // 8)]
+        widths = [maps, maps // 2, maps // 4]
         self.levels = nn.ModuleList(
             nn.Conv3d(before, after, 3, padding=1) for before, after in pairwise(widths)
         )
-        self.to_voxels = nn.Conv3d(widths[-1], 1, 3, padding=1, bias=False)
+        self.to_voxels = nn.Conv3d(widths[-1], CELL**3, 3, padding=1, bias=False)
         nn.init.zeros_(self.to_voxels.weight)
         self.register_buffer("mean_brain", torch.zeros(*grid.shape))
 
@@ -54,7 +56,8 @@ class EhrToMri(nn.Module):
         for level in self.levels:
             features = functional.interpolate(features, scale_factor=2.0, mode="nearest")
             features = functional.leaky_relu(level(features), 0.1)
-        drawn: Tensor = crop_to(self.to_voxels(features), self.shape) + self.mean_brain
+        correction = depth_to_space(self.to_voxels(features), CELL)
+        drawn: Tensor = crop_to(correction, self.shape) + self.mean_brain
         return drawn
 
 

@@ -48,12 +48,14 @@ class Cell:
         make: computes it from the bench and the seed; a plain function of a module.
         needs: names of the cells it reads.
         options: arguments of `make` by name.
+        uses: settings of baselines that it depends on.
     """
 
     name: str
     make: Callable[..., Made]
     needs: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    uses: tuple[str, ...] = ()
 
 
 class Bench:
@@ -74,7 +76,7 @@ class Bench:
         content = {
             "name": name,
             "seed": seed,
-            "settings": self.settings.entries(),
+            "settings": self.settings.entries_for(cell.uses),
             "options": {key: str(value) for key, value in cell.options.items()},
             "code": code_version(cell.make.__module__),
             "needs": [self.key(each, seed) for each in cell.needs],

@@ -52,14 +52,15 @@ def _ehr_to_mri(bench: Bench, dealt: Dealt, rest: Rows, z: Tensor, seed: int) ->
     del z
     here, train = grid(bench.settings.model.spacing_mm), dealt.train
     network, losses = fit_ehr_to_mri(
-        train.table[rest], train.volumes[rest], here, bench.settings.slow, seed=seed
+        train.table[rest], train.volumes[rest], here, bench.settings.ehr_to_mri, seed=seed
     )
     return Fitted(lambda part, rows: network(part.table[rows])[:, 0], losses)
 
 
 def _voxel_diffusion(bench: Bench, dealt: Dealt, rest: Rows, z: Tensor, seed: int) -> Fitted:
     del z
-    here, train, config = grid(bench.settings.model.spacing_mm), dealt.train, bench.settings.slow
+    here, train = grid(bench.settings.model.spacing_mm), dealt.train
+    config = bench.settings.voxel_diffusion
     network, losses = fit_voxel_diffusion(
         train.table[rest], train.volumes[rest], here, config, seed=seed
     )
@@ -85,7 +86,7 @@ def _multimodal_vae(bench: Bench, dealt: Dealt, rest: Rows, z: Tensor, seed: int
 
 
 def _latent_diffusion(bench: Bench, dealt: Dealt, rest: Rows, z: Tensor, seed: int) -> Fitted:
-    config = bench.settings.fast
+    config = bench.settings.latent_diffusion
     network, losses = fit_latent_diffusion(dealt.train.table[rest], z[rest], config, seed=seed)
 
     def draw(part: Part, rows: Rows) -> Tensor:
@@ -99,8 +100,20 @@ def _numbers(dealt: Dealt, part: Part, rows: Rows) -> Rows:
     return rows if part is dealt.train else rows + TEST_ROWS_FROM
 
 
-VOXELS = {"ehr-to-mri": _ehr_to_mri, "voxel-diffusion": _voxel_diffusion}
+VOXELS = {
+    "ehr-to-mri": ("members", "ehr_to_mri"),
+    "voxel-diffusion": ("members", "voxel_diffusion"),
+}
+"""Generators that draw voxels, and the settings that they use."""
 LATENTS = {
+    "ehr-to-latent": (),
+    "mvae": ("fast",),
+    "latent-diffusion": ("latent_diffusion",),
+}
+"""The same of those that draw a latent."""
+_FITS = {
+    "ehr-to-mri": _ehr_to_mri,
+    "voxel-diffusion": _voxel_diffusion,
     "ehr-to-latent": _latent_regression,
     "mvae": _multimodal_vae,
     "latent-diffusion": _latent_diffusion,
@@ -119,7 +132,7 @@ def make_drawn(bench: Bench, seed: int, *, generator: str) -> Made:
     people = dealt.training_people(z["train"])
     drawer = PseudoMRIDecoder(unet.decoder, skip_bank(unet, people, settings.model, seed))
     slow = generator in VOXELS
-    fit = (VOXELS | LATENTS)[generator]
+    fit = _FITS[generator]
     members = settings.members if slow else settings.model.distill.folds
     train = torch.full((len(dealt.train),), torch.nan)
     test, losses, like = [], [], {}

@@ -77,16 +77,17 @@ def _cells() -> dict[str, Cell]:
         for each in ("real", "rewired", "no-edges", "random-text")
     ]
     drawn_from = ("people", "autoencoder/default", "cnn")
+    aligned = ("people", "autoencoder/default", "graph/real")
     found += [Cell("cnn", make_cnn, ("people", "autoencoder/default"))]
     found += [
         Cell(f"record/{each}", make_record, ("people",), {"model": each}) for each in BASELINES
     ]
     found += [
-        Cell(f"drawn/{each}", make_drawn, drawn_from, {"generator": each})
-        for each in (*VOXELS, *LATENTS)
+        Cell(f"drawn/{each}", make_drawn, drawn_from, {"generator": each}, uses)
+        for each, uses in (VOXELS | LATENTS).items()
     ]
     found += [
-        Cell("alignment", make_alignment, ("people", "autoencoder/default", "graph/real")),
+        Cell("alignment", make_alignment, aligned, uses=("fast",)),
         Cell("neighbours", make_neighbours, (*drawn_from, "mirage/ours")),
         Cell("controls", make_controls, (*drawn_from, "mirage/ours")),
     ]

@@ -1,11 +1,14 @@
 """What a run of the tables is told: how many people, which model, how long baselines train."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ml.config import PROFILES, Profile
 from ml.evaluation.baselines.generators import GeneratorConfig
+
+BASELINE_SETTINGS = ("members", "ehr_to_mri", "voxel_diffusion", "latent_diffusion", "fast")
 
 
 class TablesError(ValueError):
@@ -23,7 +26,9 @@ class TableSettings:
         cohort: folder of a cohort, of which each seed deals the persons anew; None for phantoms.
         members: folds that a slow generative baseline is trained without, each in turn; fast ones
             and MIRAGE take all folds of the profile.
-        slow, fast: training of baselines that draw voxels, and of those that draw a latent.
+        ehr_to_mri, voxel_diffusion: training of the slow baselines.
+        latent_diffusion: training of the diffusion of z.
+        fast: training of the other networks that read a record.
         judged_images: test people whose volumes are compared with their scans.
     """
 
@@ -32,9 +37,13 @@ class TableSettings:
     train_share: float = 0.5
     cohort: Path | None = None
     members: int = 1
-    slow: GeneratorConfig = field(
+    ehr_to_mri: GeneratorConfig = field(
         default_factory=lambda: GeneratorConfig(steps=400, batch_size=12, hidden=64)
     )
+    voxel_diffusion: GeneratorConfig = field(
+        default_factory=lambda: GeneratorConfig(steps=800, batch_size=12, hidden=32)
+    )
+    latent_diffusion: GeneratorConfig = field(default_factory=lambda: GeneratorConfig(steps=2000))
     fast: GeneratorConfig = field(default_factory=GeneratorConfig)
     judged_images: int = 64
 
@@ -56,14 +65,25 @@ class TableSettings:
         found = asdict(self) | {"model": asdict(self.model)}
         return found | {"cohort": None if self.cohort is None else "given"}
 
+    def entries_for(self, used: Sequence[str]) -> dict[str, Any]:
+        """What every cell depends on, and the baselines' settings that one uses."""
+        return {
+            name: value
+            for name, value in self.entries().items()
+            if name not in BASELINE_SETTINGS or name in used
+        }
+
 
 def short(profile: str = "tiny") -> TableSettings:
     """A run of a minute: it shows that every row can be made and says nothing about any."""
+    brief = GeneratorConfig(steps=4, batch_size=8, hidden=32, sampling_steps=2)
     return TableSettings(
         profile=profile,
         people=80,
         train_share=0.6,
-        slow=GeneratorConfig(steps=6, batch_size=8, hidden=32, sampling_steps=3),
-        fast=GeneratorConfig(steps=20, hidden=32, sampling_steps=3),
+        ehr_to_mri=brief,
+        voxel_diffusion=brief,
+        latent_diffusion=brief,
+        fast=brief,
         judged_images=8,
     )
