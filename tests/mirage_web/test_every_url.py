@@ -8,6 +8,7 @@ from django.urls import get_resolver, reverse
 from apps.inference.means import mean_file
 from tests.inference.world import ROLES, make_world
 from tests.patients.scans.cases import registered
+from tests.registry.training.test_training_rights import URLS as TRAINING_URLS
 from tests.review.test_study_rights import URLS as STUDY_URLS
 
 pytestmark = pytest.mark.django_db
@@ -144,7 +145,8 @@ def expected(audience, role, method, methods):
 
 def test_every_url_is_in_the_table():
     of_studies = {f"review:{name}" for name in STUDY_URLS}  # tests/review/test_study_rights.py
-    assert set(all_names(get_resolver())) == set(URLS) | of_studies
+    of_trainings = {f"registry:{name}" for name in TRAINING_URLS}
+    assert set(all_names(get_resolver())) == set(URLS) | of_studies | of_trainings
 
 
 @pytest.mark.parametrize("name", URLS)

@@ -134,7 +134,9 @@ def test_the_same_choices_can_be_taken_again(client, order):
     order(seed="77", pictures="on")
     page = client.get("/training/new/?like=1").content.decode()
     assert 'value="77"' in page
-    assert 'name="pictures" aria-describedby="id_pictures_helptext" id="id_pictures" checked' in page
+    assert (
+        'name="pictures" aria-describedby="id_pictures_helptext" id="id_pictures" checked' in page
+    )
 
 
 def test_a_second_run_waits_behind_the_first_and_says_so(client, order):
@@ -208,7 +210,7 @@ def test_a_picture_is_served_from_the_folder_of_its_run_and_from_nowhere_else(cl
         {**shown, "file": "../../../keys/secret"},
     )
     picture = client.get(f"/training/{run.pk}/examples/1/")
-    assert b"".join(picture.streaming_content) == b"picture"
+    assert picture.content == b"picture"
     assert "no-store" in picture["Cache-Control"]
     assert client.get(f"/training/{run.pk}/examples/2/").status_code == 404
     assert client.get(f"/training/{run.pk}/examples/3/").status_code == 404
