@@ -27,8 +27,9 @@ from ml.evaluation.commands import (
 )
 from ml.evaluation.commands_heads import CompareHeads, HeadsOverSeeds
 from ml.evaluation.commands_tables import Tables
-from ml.progress import Stages
 from ml.records import PatientRecord, Prediction
+from ml.training.commands import Train
+from ml.training_plan import TrainingError
 from ml.user_cache import USER_CACHE
 
 if TYPE_CHECKING:
@@ -77,52 +78,6 @@ class Phantom:
             {"cohort": str(self.out), "patients": self.patients, "spacing_mm": self.spacing_mm},
             f"{self.patients} phantoms at {self.spacing_mm:g} mm in {self.out}",
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Train:
-    """Train every stage of the paper on a cohort and write a bundle.
-
-    Attributes:
-        cohort: folder of the cohort, as `phantom` writes it.
-        out: folder of the bundle; a bundle that is there is replaced.
-        profile: size of the model; the cohort must have its voxel size (tiny is 8 mm).
-        seed: of the split and of everything random.
-        name: of the bundle.
-        graph: a whole knowledge graph that `python -m ml graph` wrote; by default HPO's.
-        json: print JSON instead of text.
-    """
-
-    cohort: Path
-    out: Path
-    profile: Literal["tiny", "4mm", "2mm"] = "2mm"
-    seed: int = 1
-    name: str = "mirage"
-    graph: Path | None = None
-    json: bool = False
-
-    def run(self) -> None:
-        """Train, showing each stage's progress, and print the card."""
-        from ml.training.pipeline import train
-
-        command = (
-            f"python -m ml train --cohort {self.cohort.name} --profile {self.profile} "
-            f"--seed {self.seed} --out {self.out.name}"
-            + (f" --graph {self.graph.name}" if self.graph else "")
-        )
-        with Stages() as stages:
-            card = train(
-                self.cohort,
-                self.profile,
-                self.seed,
-                self.out,
-                stages.show,
-                command=command,
-                name=self.name,
-                text_cache=USER_CACHE,
-                knowledge_file=self.graph,
-            )
-        _say(self.json, json.loads(card.to_json()), readable(card))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -350,7 +305,10 @@ def _moves(bar: "tqdm[Any]") -> Callable[[int, int], None]:
 
 
 def main() -> int:
-    """Run one command; 2 if the input is at fault, with a sentence that says how to go on."""
+    """Run one command; 2 if the input is at fault, with a sentence that says how to go on.
+
+    A training that was stopped with Ctrl-C gives 130, as a shell expects.
+    """
     command: Command = tyro.cli(
         Command,
         prog="python -m ml",
@@ -358,6 +316,9 @@ def main() -> int:
     )
     try:
         command.run()
+    except TrainingError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
     except (BundleError, ValueError, OSError) as error:
         ours = type(error).__module__.startswith("ml.") or type(error).__module__ == "__main__"
         if not (ours or isinstance(error, OSError)):

@@ -1,9 +1,14 @@
 """Progress of long work on the terminal."""
 
+import signal
 import sys
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
 
 from tqdm import tqdm
+
+from ml.training_plan import Event
 
 
 class Stages:
@@ -13,7 +18,7 @@ class Stages:
         self._stage = ""
         self._bar: tqdm[Any] | None = None
 
-    def __enter__(self) -> "Stages":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -27,3 +32,43 @@ class Stages:
             self._stage = stage
             self._bar = tqdm(total=total, desc=stage, file=sys.stderr)
         self._bar.update(done - self._bar.n)
+
+
+class Terminal(Stages):
+    """Watches a training: a bar a stage with its loss, figures as they become known, and Ctrl-C."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stop = False
+
+    def tell(self, event: Event) -> None:
+        """Show a step, a figure or a line of the log."""
+        if event.kind == "step":
+            self.show(event.stage, event.step, event.steps)
+            if self._bar is not None and "loss" in event.values:
+                self._bar.set_postfix_str(f"loss {event.values['loss']:.4g}", refresh=False)
+        elif event.kind == "metric":
+            for name, value in event.values.items():
+                tqdm.write(f"{name}: {value:.3f}", file=sys.stderr)
+        elif event.kind == "log":
+            tqdm.write(event.text, file=sys.stderr)
+
+    def stop_asked(self) -> bool:
+        """Whether Ctrl-C was pressed."""
+        return self._stop
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take the first Ctrl-C as a wish to save and stop; a second one ends the process."""
+
+        def ask(number: int, frame: object) -> None:
+            del number, frame
+            self._stop = True
+            signal.signal(signal.SIGINT, before)
+            tqdm.write("Stopping after this step; what there is will be saved.", file=sys.stderr)
+
+        before = signal.signal(signal.SIGINT, ask)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)

@@ -6,7 +6,7 @@ from the same classes.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 STAGES = (
     "read scans",
@@ -19,6 +19,16 @@ STAGES = (
     "write",
 )
 """In the order in which a training goes through them."""
+
+
+class TrainingError(Exception):
+    """A training does not go on; the text says why, what is kept and what to do.
+
+    Attributes:
+        exit_code: of a process that ends with it.
+    """
+
+    exit_code: ClassVar[int] = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

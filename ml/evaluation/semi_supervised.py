@@ -238,7 +238,3 @@ def readable(results: Mapping[str, Any]) -> str:
             gains = " | ".join(shown(cases[case], sign=True) for case in SITUATIONS)
             lines.append(f"| {name} | {gains} |")
     return "\n".join(lines)
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    del stage, done, total

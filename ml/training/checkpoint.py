@@ -21,15 +21,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from ml.training_plan import TrainingError
+
 FULL = {errno.ENOSPC, errno.EDQUOT}
 OTHER_FOLDER = "Give another run folder, or empty this one to begin again."
 
 
-class CheckpointError(Exception):
+class CheckpointError(TrainingError):
     """What a run folder holds cannot be gone on from; the text says why and what to do."""
 
 
-class FullDiskError(Exception):
+class FullDiskError(TrainingError):
     """There is no room left for a checkpoint or the bundle; what was saved before is kept."""
 
 

@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ml.training.checkpoint import Checkpoints, State, tensors_of
 from ml.training.ranks import Ranks
-from ml.training_plan import Event, Watcher
+from ml.training_plan import Event, TrainingError, Watcher
 
 SAVE_EVERY_S = 20.0
 MOST_OF_TIME = 0.02
@@ -30,15 +30,17 @@ Report = Callable[[str, int, int], None]
 """Stage, steps done, steps in all."""
 
 
-class StoppedError(Exception):
+class StoppedError(TrainingError):
     """Somebody asked the training to stop; what it had is saved, if it has a run folder."""
 
+    exit_code = 130
 
-class NotFiniteLossError(ValueError):
+
+class NotFiniteLossError(TrainingError):
     """A loss is NaN or infinite, so the weights are spoilt; the last checkpoint is not."""
 
 
-class DeviceError(RuntimeError):
+class DeviceError(TrainingError):
     """The device that was asked for is not there, was lost, or has too little memory."""
 
 
@@ -132,8 +134,10 @@ class Course:
 
     def stopped(self) -> StoppedError:
         """What is raised when the training stops."""
-        kept = "What it has is saved" if self.checkpoints else "Nothing of it is kept"
-        return StoppedError(f"The training was stopped during {self._stage}. {kept}.")
+        way = "What it has is saved: ask for the same again to go on."
+        if self.checkpoints is None:
+            way = "Nothing of it is kept."
+        return StoppedError(f"The training was stopped during the stage {self._stage}. {way}")
 
     def part(self, number: int = 0, of: int = 1, name: str = "") -> "Part":
         """One of the parts of the present stage.

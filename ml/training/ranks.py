@@ -12,9 +12,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ml.training_plan import TrainingError
 
-class ShareDoneError(Exception):
+
+class ShareDoneError(TrainingError):
     """A process other than the first has done its share; it ends, and the first goes on."""
+
+    exit_code = 0
 
 
 @dataclass(frozen=True, slots=True)
