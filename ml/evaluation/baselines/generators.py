@@ -62,7 +62,7 @@ def optimise(
         learned, lr=config.learning_rate, weight_decay=config.weight_decay
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, config.learning_rate, total_steps=config.steps + 1, pct_start=0.2
+        optimiser, config.learning_rate, total_steps=config.steps + 1, pct_start=0.3
     )
     losses, rows = [], torch.empty(0, dtype=torch.int64)
     batch_size = min(config.batch_size, people)
