@@ -4,7 +4,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any
 
 from tqdm import tqdm
 
@@ -18,7 +18,7 @@ class Stages:
         self._stage = ""
         self._bar: tqdm[Any] | None = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Stages":
         return self
 
     def __exit__(self, *_: object) -> None:

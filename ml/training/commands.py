@@ -51,7 +51,8 @@ class Train(TrainingPlan):
         if self.threads:
             torch.set_num_threads(self.threads)
         run_folder = self.run_folder or self.out.with_name(f"{self.out.name}-run")
-        with Terminal() as terminal, terminal.listening():
+        terminal = Terminal()
+        with terminal, terminal.listening():
             card = run_training(
                 self.cohort,
                 TrainingPlan(**{each.name: getattr(self, each.name) for each in PLANNED}),

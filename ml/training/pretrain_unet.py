@@ -119,7 +119,7 @@ def pretrain_unet(
             notes["rows"], notes["epoch"] = torch.randperm(patients, generator=order).tolist(), []
         batch = notes["rows"][place * config.batch_size : (place + 1) * config.batch_size]
         optimiser.zero_grad(set_to_none=True)
-        loss = _learn(unet, scans_of, batch, step / steps, mask, config, order, course.ranks)
+        loss = learn_batch(unet, scans_of, batch, step / steps, mask, config, order, course.ranks)
         course.ranks.add_gradients(unet.parameters())
         torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
         optimiser.step()
@@ -165,7 +165,7 @@ class _Scans:
         return batch.to(self.device, non_blocking=True).float()[:, None]
 
 
-def _learn(
+def learn_batch(
     unet: UNet3D,
     scans_of: _Scans,
     batch: list[int],
