@@ -1,0 +1,244 @@
+"""People are frozen, train nothing, judge a candidate, and go when a patient of them goes."""
+
+import json
+
+import pytest
+from django.utils import timezone
+
+from apps.jobs.models import JobState
+from apps.patients import deleting, dependents
+from apps.patients.models import Patient
+from apps.registry import selectors, services
+from apps.registry.gates import runner
+from apps.registry.gates import services as gates
+from apps.registry.gates.holdouts import folder_of_holdout, hash_of, people_of
+from apps.registry.models import GateCheck, Holdout
+from apps.registry.training.snapshot import person_of
+from ml.card import Gate, gate_words
+from tests.factories import BundleFactory, DeploymentFactory, FindingFactory
+from tests.registry.cases import another, make_admin, make_check, make_holdout
+
+pytestmark = pytest.mark.django_db
+INVENTED = 60
+
+
+@pytest.fixture(autouse=True)
+def _patient_lease(settings):
+    """The thread that extends a lease does not see the rows of a test's transaction."""
+    settings.MIRAGE_JOB_LEASE_S = 600
+
+
+@pytest.fixture(scope="module")
+def frozen_folder(tmp_path_factory):
+    """Invented people as the worker writes them, made once."""
+    from apps.registry import engine
+
+    out = tmp_path_factory.mktemp("frozen") / "people"
+    engine.invent_holdout(out=out, people=INVENTED, spacing_mm=8.0, seed=1, mark="abcd1234")
+    return out
+
+
+@pytest.fixture
+def frozen(frozen_folder):
+    """A holdout with its folder."""
+    import shutil
+
+    rows = people_of(frozen_folder)
+    holdout = make_holdout(
+        phantoms=INVENTED,
+        people=len(rows),
+        people_with_ad=sum(row["diagnosis"] == "AD" for row in rows),
+        sha256=hash_of(frozen_folder),
+    )
+    shutil.copytree(frozen_folder, folder_of_holdout(holdout.pk))
+    return holdout
+
+
+@pytest.fixture
+def candidate(bundle, bundle_folder, tmp_path):
+    """The same weights under another card, so that it is another version than the champion."""
+    folder = another(bundle_folder, tmp_path / "candidate", version="candidate")
+    return services.register_bundle(folder=folder, now=timezone.now())
+
+
+def freeze(**kwargs):
+    defaults = {
+        "name": "May", "cohorts": [], "phantoms": None, "seed": 1, "spacing_mm": 8.0,
+        "requested_by": make_admin(), "now": timezone.now(),
+    }  # fmt: skip
+    holdout = gates.freeze_holdout(**(defaults | kwargs))
+    runner.freeze_holdout(holdout_id=holdout.pk)
+    holdout.refresh_from_db()
+    return holdout
+
+
+def check(candidate, holdout):
+    asked = gates.request_gate_check(
+        candidate=candidate, holdout=holdout, requested_by=make_admin(), now=timezone.now()
+    )
+    runner.check_gates(check_id=asked.pk)
+    asked.refresh_from_db()
+    return asked
+
+
+@pytest.fixture
+def diagnosed(people):
+    """A cohort whose people have a diagnosis, turn about."""
+    cohort = people(12)
+    for patient in cohort.patients.all():
+        FindingFactory(
+            patient=patient, concept="diagnosis", value=2.0 * (patient.number % 2), unit="",
+            observed_at=timezone.now(), recorded_at=timezone.now(),
+        )  # fmt: skip
+    return cohort
+
+
+def test_people_of_a_cohort_are_frozen_with_a_hash_and_no_training_may_see_them(diagnosed):
+    holdout = freeze(cohorts=[diagnosed])
+
+    assert (holdout.state, holdout.reason) == (JobState.SUCCEEDED, "")
+    assert (holdout.people, holdout.people_with_ad) == (12, 6)
+    assert holdout.sha256 == hash_of(folder_of_holdout(holdout.pk))
+    assert selectors.holdout_persons() == {person_of(each) for each in diagnosed.patients.all()}
+
+
+def test_invented_people_are_frozen_whom_no_training_invents(tmp_path):
+    from apps.registry import engine
+
+    holdout = freeze(phantoms=20, seed=1)
+    engine.make_phantoms(out=tmp_path / "training", people=20, spacing_mm=8.0, seed=1)
+
+    held, trained = folder_of_holdout(holdout.pk), tmp_path / "training"
+    assert (holdout.state, holdout.people, holdout.done) == (JobState.SUCCEEDED, 20, 20)
+    names = {row["participant_id"] for row in people_of(held)}
+    assert names.isdisjoint(row["participant_id"] for row in people_of(trained))
+    ours, theirs = (
+        {line.partition(",")[2] for line in (each / "ehr.csv").read_text().split("\n")[1:-1]}
+                    for each in (held, trained))  # fmt: skip
+    assert ours.isdisjoint(theirs)
+    assert all((held / name / "anat" / f"{name}_T1w.nii.gz").is_file() for name in names)
+
+
+def test_a_retired_holdout_judges_nobody_and_its_people_may_train(diagnosed):
+    holdout = freeze(cohorts=[diagnosed])
+    gates.retire_holdout(holdout=holdout, now=timezone.now())
+
+    assert selectors.holdout_persons() == frozenset()
+    with pytest.raises(gates.GateCheckError, match="judges nobody"):
+        check(BundleFactory(), holdout)
+    with pytest.raises(gates.HoldoutError, match="retired already"):
+        gates.retire_holdout(holdout=holdout, now=timezone.now())
+
+
+def test_deleting_a_patient_retires_the_holdouts_that_hold_them(
+    diagnosed, people, django_capture_on_commit_callbacks
+):
+    mine, other = freeze(cohorts=[diagnosed]), freeze(name="June", phantoms=20)
+    patient = diagnosed.patients.first()
+    words = [str(each) for each in dependents.amounts(cohort=diagnosed, patient=patient)]
+    assert "1 holdout that is retired" in words
+
+    with django_capture_on_commit_callbacks(execute=True):
+        deleting.delete_patient(
+            patient=patient, typed=patient.pseudonym, deleted_by=diagnosed.created_by
+        )
+
+    mine.refresh_from_db()
+    other.refresh_from_db()
+    assert mine.retired_at is not None
+    assert other.retired_at is None
+    assert not folder_of_holdout(mine.pk).exists()
+    assert folder_of_holdout(other.pk).exists()
+    assert not Patient.objects.filter(pk=patient.pk).exists()
+
+
+def test_patients_are_not_deleted_from_under_a_check(diagnosed):
+    holdout = freeze(cohorts=[diagnosed])
+    assert not dependents.busy(cohort=diagnosed, patient=None)
+    make_check(BundleFactory(), None, holdout=holdout, state=JobState.QUEUED, finished_at=None)
+
+    assert "judged on a holdout" in dependents.busy(cohort=diagnosed, patient=None)
+
+
+def test_a_candidate_is_judged_beside_the_champion_gate_by_gate(bundle, candidate, frozen):
+    found = check(candidate, frozen)
+
+    assert (found.state, found.reason) == (JobState.SUCCEEDED, "")
+    assert (found.champion, found.done) == (bundle, found.total)
+    by_name = {entry["name"]: Gate(**entry) for entry in found.gates}
+    same = by_name["auc_difference"]  # the same weights: no difference at all
+    assert (same.value, same.passed) == (0.0, True)
+    assert same.people == INVENTED == found.report["people"]
+    assert {"calibration_slope", "ad_covered", "canary_shuffled", "canary_company", "swap_test",
+            "donor_copy", "donor_shares", "latency", "latency_ratio", "card_swap_ratio",
+            "canary_label_proximal", "subgroup_women"} <= set(by_name)  # fmt: skip
+    assert by_name["canary_company"].passed
+    assert by_name["canary_label_proximal"].passed
+    assert by_name["donor_shares"].passed
+    assert all(gate_words(gate).rpartition(": ")[2] in {"passed", "failed", "too few"}
+               for gate in by_name.values())  # fmt: skip
+    assert found.report["differences"]["brier"]["value"] == 0.0
+
+
+def test_a_candidate_that_was_trained_on_people_of_the_holdout_is_refused(
+    bundle, candidate, frozen, bundle_folder
+):
+    """One donor of the bundle is made a person of the holdout: the same check, one name later."""
+    from safetensors.torch import load_file, save_file
+
+    from ml.card import sha256_of
+    from ml.skip_bank import person_keys
+
+    folder = selectors.folder_of(candidate)
+    person = people_of(folder_of_holdout(frozen.pk))[0]["participant_id"]
+    stored = load_file(folder / "decoder.safetensors")
+    stored["decoder.skip_bank.donor_keys"][0] = person_keys([person])[0]
+    save_file(stored, folder / "decoder.safetensors")
+    card = json.loads((folder / "card.json").read_text())
+    card["files"]["decoder.safetensors"] = sha256_of(folder / "decoder.safetensors")
+    (folder / "card.json").write_text(json.dumps(card))
+    seen = services.register_bundle(folder=folder, now=timezone.now())
+
+    found = check(seen, frozen)
+
+    assert found.state == JobState.FAILED
+    assert (
+        f"1 of {INVENTED} people of People of May have the id of somebody whose scan trained"
+        in (found.reason)
+    )
+
+
+def test_a_holdout_whose_files_were_changed_judges_nobody(candidate, frozen):
+    (folder_of_holdout(frozen.pk) / "ehr.csv").write_text("patient,age\n")
+
+    found = check(candidate, frozen)
+
+    assert found.state == JobState.FAILED
+    assert "are not those that were frozen" in found.reason
+
+
+def test_what_cannot_be_asked_is_refused_in_words(bundle, candidate, frozen):
+    admin, now = make_admin(), timezone.now()
+    with pytest.raises(gates.GateCheckError, match="is the champion"):
+        check(bundle, frozen)
+    gates.request_gate_check(candidate=candidate, holdout=frozen, requested_by=admin, now=now)
+    with pytest.raises(gates.GateCheckError, match="under way"):
+        gates.request_gate_check(candidate=candidate, holdout=frozen, requested_by=admin, now=now)
+    with pytest.raises(gates.HoldoutError, match="in use"):
+        gates.retire_holdout(holdout=frozen, now=now)
+    [waiting] = GateCheck.objects.active()
+    gates.cancel(job=waiting)
+    with pytest.raises(gates.GateCheckError, match="already ended"):
+        gates.cancel(job=waiting)
+    DeploymentFactory(bundle=BundleFactory(), deployed_at=now)
+    waiting.refresh_from_db()
+    with pytest.raises(gates.GateCheckError, match="another one by now"):
+        gates.retry(job=waiting)
+    for asked, words in (
+        ({"phantoms": 20, "name": frozen.name}, "called People of May already"),
+        ({}, "Choose cohorts, or say how many"),
+        ({"phantoms": 5}, "20 to 5,000"),
+    ):
+        with pytest.raises(gates.HoldoutError, match=words):
+            freeze(**asked)
+    assert Holdout.objects.count() == 1
