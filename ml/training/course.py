@@ -74,7 +74,7 @@ class Course:
         ranks: the processes that share the autoencoder's batches.
         examples: folder for example pictures, below the folder of the run; none by default.
         save_every_s: least seconds between two states of a loop; more if saving takes more than 2 %
-            of the time.
+            of the time. 0 saves after every step, whatever that takes.
 
     Attributes:
         laps: stage to wall-clock seconds, those of stopped attempts included.
@@ -175,7 +175,8 @@ class Course:
             {**entries, "seconds": self.laps},
         )
         self._saved = monotonic()
-        self._pause_s = max(self.save_every_s, (self._saved - began) / MOST_OF_TIME)
+        if self.save_every_s:
+            self._pause_s = max(self.save_every_s, (self._saved - began) / MOST_OF_TIME)
         self.tell("saved")
 
     def read(self, name: str) -> State | None:

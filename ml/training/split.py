@@ -10,7 +10,8 @@ from ml.data.cohort import Cohort, CohortError, split_by_person, split_hash
 FRACTIONS = {"train": 0.75, "test": 0.25}
 LEAST_SCANNED = 5
 """Scanned training people of each class."""
-LEAST_TESTED = 4
+LEAST_TESTED = 2
+"""Test people of each class, without whom there is no AUC."""
 LEAST_OF_CLASS = 2
 """Labelled people of each class that are left when a fold is taken away."""
 FEW = 30
@@ -146,17 +147,17 @@ def _parts(cohort: Cohort, seed: int) -> Parts:
 
 def _too_few(cohort: Cohort, parts: Parts) -> str:
     """What is wrong with the sizes of the parts; empty if nothing."""
-    scanned = set(cohort.ids_with_scan())
-    cn, ad = (
-        sum(cohort.labels[each] == value for each in parts.train if each in scanned)
-        for value in (0, 1)
-    )
-    if min(cn, ad) >= LEAST_SCANNED and len(parts.test) >= LEAST_TESTED:
+    scanned, labels = set(cohort.ids_with_scan()), cohort.labels
+    trained = [labels[each] for each in parts.train if each in scanned]
+    tested = [labels[each] for each in parts.test]
+    enough = min(trained.count(0), trained.count(1)) >= LEAST_SCANNED
+    if enough and min(tested.count(0), tested.count(1)) >= LEAST_TESTED:
         return ""
     return (
-        f"The training part has {ad} scanned people with AD and {cn} without, the test part "
-        f"{len(parts.test)} people. Training needs {LEAST_SCANNED} of each and {LEAST_TESTED} to "
-        "test on: add people, or take another seed."
+        f"The training part has {trained.count(1)} scanned people with AD and {trained.count(0)} "
+        f"without, the test part {tested.count(1)} with AD and {tested.count(0)} without. Training "
+        f"needs {LEAST_SCANNED} of each and {LEAST_TESTED} of each to test on: add people, or take "
+        "another seed."
     )
 
 
