@@ -3,7 +3,7 @@
 The difficulty is not to reconstruct but to make z carry what differs between patients (method.md
 trap 4). Three things see to that: z alone moves the atlas, skips exist at coarse levels only, and
 in most steps a scan is decoded with the skips of others, so that whatever is particular to it must
-come through z.
+come through z. In some steps z is only guessed, because that is what the decoder gets in use.
 """
 
 import math
@@ -187,7 +187,10 @@ def learn_batch(
         scans = scans_of(own)
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             z, levels = unet.encoder(scans)
-            skips = _training_skips(z, levels, share_done, config, order, ranks, len(piece))
+            if config.guess_share and torch.rand((), generator=order) < config.guess_share:
+                z, skips = _guessed(z, levels, config, order, ranks, len(piece))
+            else:
+                skips = _training_skips(z, levels, share_done, config, order, ranks, len(piece))
             part = _loss(unet, scans, z, skips, mask, config) * (len(own) / len(batch))
         torch.autograd.backward(part)
         loss = loss + part.detach().float().cpu()
@@ -229,13 +232,46 @@ def _training_skips(
         return tuple(mean.expand_as(level) for mean, level in zip(means, own, strict=True))
     if torch.rand((), generator=order) >= config.neighbour_skip_share:
         return own
+    return _skips_of_donors(z.detach(), z.detach(), own, config, ranks, whole)
+
+
+def _guessed(
+    z: Float[Tensor, "patients width"],
+    own: Skips,
+    config: PretrainConfig,
+    order: torch.Generator,
+    ranks: Ranks,
+    whole: int,
+) -> tuple[Float[Tensor, "patients width"], Skips]:
+    r"""What somebody would guess z to be who sees it through noise, and skips of donors near it.
+
+    $$y = \rho z + \sqrt{1 - \rho^2}\,\epsilon, \qquad z' = E[z \mid y] = \rho y$$
+
+    for z of mean 0 and variance 1, with a $\rho$ of each scan's own, uniform between 0 and 1. The
+    decoder that is to draw the scan from it learns the mean of all scans that may stand behind a
+    guess, as a surrogate is one: nothing known gives the mean brain. The encoder learns nothing
+    here.
+    """
+    place = ranks.places(len(z), whole)
+    certain = torch.rand(whole, 1, generator=order)[place].to(z.device)
+    noise = torch.randn(whole, z.shape[1], generator=order)[place].to(z.device)
+    latent = z.detach().float()
+    guess = certain * (certain * latent + (1 - certain.square()).sqrt() * noise)
+    return guess, _skips_of_donors(guess, latent, own, config, ranks, whole)
+
+
+def _skips_of_donors(
+    wanted: Float[Tensor, "patients width"],
+    z: Float[Tensor, "patients width"],
+    own: Skips,
+    config: PretrainConfig,
+    ranks: Ranks,
+    whole: int,
+) -> Skips:
+    """For each wanted latent the skips of the nearest others in the batch."""
     others = ~torch.eye(whole, dtype=torch.bool, device=z.device)[ranks.places(len(z), whole)]
     weights = neighbour_weights(
-        z.detach(),
-        ranks.gathered(z.detach()),
-        others,
-        k=min(config.neighbours, whole - 1),
-        cap=1.0,
+        wanted, ranks.gathered(z), others, k=min(config.neighbours, whole - 1), cap=1.0
     )
     return tuple(mix_skips(weights, ranks.gathered(level)) for level in own)
 

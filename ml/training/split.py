@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import combinations
 
 from ml.concepts import Concept, dictionary, schema
 from ml.config import Profile
@@ -13,7 +14,7 @@ LEAST_SCANNED = 5
 LEAST_TESTED = 2
 """Test people of each class, without whom there is no AUC."""
 LEAST_OF_CLASS = 2
-"""Labelled people of each class that are left when a fold is taken away."""
+"""Labelled people of each class that are left when two folds are taken away."""
 FEW = 30
 """Fewer test people of a class than this are worth a warning: intervals of AUC exceed +-.1."""
 
@@ -183,22 +184,21 @@ def _problems(
 
 
 def _folds_without_a_class(cohort: Cohort, parts: Parts, folds: int, seed: int) -> list[str]:
-    """Folds without which too few labelled and scanned people of a class are left."""
+    """The first two folds without which too few scanned people of a class are left.
+
+    Two, because the teacher of each fold's training people is itself fitted out of fold.
+    """
     scanned, fold = set(cohort.ids_with_scan()), folds_of(cohort, parts, folds, seed)
-    problems = []
-    for each in range(folds):
-        rest = [
-            cohort.labels[visit]
-            for visit in parts.train
-            if visit in scanned and fold[visit] != each
-        ]
-        if min(rest.count(0), rest.count(1)) < LEAST_OF_CLASS or len(rest) == len(fold):
-            problems.append(
-                f"Without fold {each + 1} of {folds} the training part has {rest.count(1)} scanned "
-                f"people with AD and {rest.count(0)} without; each fold needs people, and "
-                f"{LEAST_OF_CLASS} of each must be left. Add labelled people, or take another seed."
-            )
-    return problems
+    labels = {each: cohort.labels[each] for each in parts.train if each in scanned}
+    for first, second in combinations(range(folds), 2):
+        rest = [label for each, label in labels.items() if fold[each] not in {first, second}]
+        if min(rest.count(0), rest.count(1)) < LEAST_OF_CLASS:
+            return [
+                f"Without folds {first + 1} and {second + 1} of {folds}, {rest.count(1)} scanned "
+                f"training people with AD and {rest.count(0)} without are left; training needs "
+                f"{LEAST_OF_CLASS} of each. Add labelled people with scans, or take another seed."
+            ]
+    return []
 
 
 def _warnings(parts: Parts, labels: Mapping[str, int | None], empty: list[str]) -> list[str]:
