@@ -16,11 +16,14 @@ import sys
 from pathlib import Path
 import torch
 from ml.data.phantom import make_phantom_cohort
-from ml.training.pipeline import train
+from ml.training.run import run_training
+from ml.training_plan import TrainingPlan
+from ml.user_cache import USER_CACHE
 torch.set_num_threads(1)
 cohort, bundle = Path(sys.argv[1]), Path(sys.argv[2])
 make_phantom_cohort(cohort, patients=int(sys.argv[3]), spacing_mm=8, seed=1)
-train(cohort, "tiny", 1, bundle)
+plan = TrainingPlan(profile="tiny", seed=1)
+run_training(cohort, plan, cohort.parent / "run", bundle, text_cache=USER_CACHE)
 """
 
 
@@ -56,7 +59,7 @@ def _make(folder: Path) -> None:
 
 
 def _state_of_ml() -> str:
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(MAKE.encode())
     for path in sorted((ROOT / "ml").rglob("*")):
         if path.suffix in {".py", ".toml"}:
             digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())

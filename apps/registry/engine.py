@@ -11,7 +11,7 @@ from typing import Any
 
 from apps.errors import MirageError
 from ml.card import BundleCard
-from ml.training_plan import TrainingPlan, Watcher
+from ml.training_plan import TrainingError, TrainingPlan, Watcher
 from ml.user_cache import USER_CACHE
 
 
@@ -45,8 +45,7 @@ def train(
 
     from ml.data.cohort import CohortError
     from ml.data.mri import VolumeError
-    from ml.training.checkpoint import CheckpointError, FullDiskError
-    from ml.training.course import DeviceError, NotFiniteLossError, StoppedError
+    from ml.training.course import StoppedError
     from ml.training.people import NothingToLearnError
     from ml.training.run import run_training
 
@@ -64,15 +63,7 @@ def train(
         )
     except StoppedError as error:
         raise TrainingStoppedError from error
-    except (
-        CohortError,
-        VolumeError,
-        NothingToLearnError,
-        NotFiniteLossError,
-        CheckpointError,
-        FullDiskError,
-        DeviceError,
-    ) as error:
+    except (CohortError, VolumeError, NothingToLearnError, TrainingError) as error:
         raise TrainingRefusedError(str(error)) from error
     except MemoryError as error:
         raise TrainingRefusedError(
