@@ -8,6 +8,7 @@ import ast
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -222,6 +223,8 @@ def _exists(module: str) -> bool:
 
 
 def _file_of(module: str) -> Path:
+    if not module.startswith("ml."):
+        return Path(str(sys.modules[module].__file__))
     place = CODE.joinpath(*module.split(".")[1:])
     return place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
 
