@@ -74,6 +74,8 @@ class PretrainConfig:
             batch, so that z learns first; 0 to 1.
         neighbour_skip_share: afterwards, share of steps with skips of in-batch donors (never the
             scan's own); the rest of the steps uses its own.
+        guess_share: share of steps that decode a guess of z in place of z, so that the decoder
+            knows what to draw where little is known, as from a record.
         neighbours: in-batch donors that are averaged, as many as the skip bank's k.
         ssim_weight: weight of 1 - SSIM beside the paper's mean squared error.
         warp_smoothness: weight of the displacement's squared gradient (unitless, mm per mm).
@@ -92,6 +94,7 @@ class PretrainConfig:
     weight_decay: float = 1e-3
     mean_skip_share: float = 0.4
     neighbour_skip_share: float = 0.6
+    guess_share: float = 0.0
     neighbours: int = 5
     ssim_weight: float = 0.5
     warp_smoothness: float = 0.05
@@ -303,7 +306,9 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 width=128,
                 principal=True,
             ),
-            pretrain=PretrainConfig(epochs=4, mean_skip_share=0.1, neighbour_skip_share=0.5),
+            pretrain=PretrainConfig(
+                epochs=4, mean_skip_share=0.1, neighbour_skip_share=0.5, guess_share=0.25
+            ),
         ),
         "2mm": Profile(
             spacing_mm=2.0,

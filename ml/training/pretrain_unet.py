@@ -102,8 +102,9 @@ def pretrain_unet(
     optimiser = torch.optim.AdamW(
         unet.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
+    warm_up = 0.3 if steps == 5 else 0.2  # a first phase of exactly one step divides by zero
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, config.learning_rate, total_steps=max(1, steps), pct_start=0.2
+        optimiser, config.learning_rate, total_steps=max(1, steps), pct_start=warm_up
     )
     loop = part.loop(steps, {"unet": unet}, optimiser, schedule, order)
     mask = torch.tensor(brain_mask(unet.grid)).to(course.device)
@@ -243,21 +244,33 @@ def _guessed(
     ranks: Ranks,
     whole: int,
 ) -> tuple[Float[Tensor, "patients width"], Skips]:
-    r"""What somebody would guess z to be who sees it through noise, and skips of donors near it.
+    """A guess of each z, from which no gradient reaches z, and the skips of donors near it."""
+    place, latent = ranks.places(len(z), whole), z.detach().float()
+    certainty = torch.rand(whole, 1, generator=order)[place].to(z.device)
+    noise = torch.randn(whole, z.shape[1], generator=order)[place].to(z.device)
+    guess = guess_of(latent, certainty, noise)
+    return guess, _skips_of_donors(guess, latent, own, config, ranks, whole)
+
+
+def guess_of(
+    z: Float[Tensor, "patients width"],
+    certainty: Float[Tensor, "patients 1"],
+    noise: Float[Tensor, "patients width"],
+) -> Float[Tensor, "patients width"]:
+    r"""The best guess of z for somebody who sees it through noise.
 
     $$y = \rho z + \sqrt{1 - \rho^2}\,\epsilon, \qquad z' = E[z \mid y] = \rho y$$
 
-    for z of mean 0 and variance 1, with a $\rho$ of each scan's own, uniform between 0 and 1. The
-    decoder that is to draw the scan from it learns the mean of all scans that may stand behind a
-    guess, as a surrogate is one: nothing known gives the mean brain. The encoder learns nothing
-    here.
+    for z of mean 0 and variance 1. A decoder that is to draw the scan from z' learns the mean of
+    all scans that may stand behind it, as a surrogate is a guess, too: where nothing is known, the
+    mean brain. Paper: none; ours (ADR on guesses).
+
+    Args:
+        z: latents.
+        certainty: rho, 0 (nothing is known) to 1.
+        noise: epsilon, standard normal.
     """
-    place = ranks.places(len(z), whole)
-    certain = torch.rand(whole, 1, generator=order)[place].to(z.device)
-    noise = torch.randn(whole, z.shape[1], generator=order)[place].to(z.device)
-    latent = z.detach().float()
-    guess = certain * (certain * latent + (1 - certain.square()).sqrt() * noise)
-    return guess, _skips_of_donors(guess, latent, own, config, ranks, whole)
+    return certainty * (certainty * z + (1 - certainty.square()).sqrt() * noise)
 
 
 def _skips_of_donors(

@@ -16,6 +16,8 @@ from ml.training.pretrain_unet import (
     TooFewScansError,
     encode,
     encode_with_skips,
+    fresh_unet,
+    guess_of,
     pretrain_unet,
 )
 
@@ -200,3 +202,30 @@ def test_progress_is_told_after_each_step(people):
         part=course.part(),
     )
     assert told == [("autoencoder", 1, 2), ("autoencoder", 2, 2)]
+
+
+@pytest.mark.parametrize("certainty", [0.2, 0.5, 0.9])
+def test_a_guess_is_the_mean_of_the_latents_behind_it(certainty: float) -> None:
+    draw = torch.Generator().manual_seed(1)
+    z, noise = (torch.randn(20_000, 4, generator=draw) for _ in range(2))
+    rho = torch.full((len(z), 1), certainty)
+    guess = guess_of(z, rho, noise)
+    slope = (z * guess).mean() / guess.square().mean()
+    # Of one regressed on the other the slope is 1: a guess neither over- nor understates z.
+    assert slope.item() == pytest.approx(1, abs=0.02)
+    seen = guess / certainty  # what was seen is no guess: it overstates z
+    assert ((z * seen).mean() / seen.square().mean()).item() == pytest.approx(certainty, abs=0.02)
+
+
+def test_guesses_train_the_decoder_also_in_the_shortest_schedules(people) -> None:
+    config = replace(TINY.pretrain, epochs=1, guess_share=1.0)  # five steps of eight scans
+    unet, report = pretrain_unet(people[0][:TRAINING], TINY.unet, config, seed=0)
+    torch.manual_seed(0)
+    fresh = fresh_unet(TINY.unet)
+    assert report.steps == 5
+    assert any(
+        not torch.equal(weight, before)
+        for weight, before in zip(
+            unet.decoder.levels.parameters(), fresh.decoder.levels.parameters(), strict=True
+        )
+    )
