@@ -49,8 +49,9 @@ class Tables:
         """
         import torch
 
+        from ml.evaluation.tables.beside import beside, readable_beside
         from ml.evaluation.tables.cells import Bench
-        from ml.evaluation.tables.registry import CELLS, ROWS
+        from ml.evaluation.tables.registry import BESIDE, CELLS, ROWS
         from ml.evaluation.tables.results import readable, tables
         from ml.evaluation.tables.run import Outcome, chosen_rows, make_cells
         from ml.evaluation.tables.settings import TablesError, TableSettings, short
@@ -65,13 +66,14 @@ class Tables:
         rows, seeds = chosen_rows(self.rows), range(self.first_seed, self.first_seed + self.seeds)
         outcome = Outcome()
         if not self.show:
-            cells = [ROWS[name].cell for name in rows]
+            cells = [ROWS[name].cell for name in rows] + ([] if self.rows else list(BESIDE))
             outcome = make_cells(
                 self.out, settings, seeds, cells, workers=self.workers, progress=_tell
             )
-        results = tables(Bench(self.out, settings, CELLS), seeds, rows)
+        bench = Bench(self.out, settings, CELLS)
+        results = tables(bench, seeds, rows) | {"beside": beside(bench, seeds)}
         write_results(self.out / "tables.json", results)
-        text = readable(results)
+        text = readable(results) + "\n\n" + readable_beside(results["beside"])
         (self.out / "tables.md").write_text(text + "\n", encoding="utf-8")
         print(text)
         if outcome.failed:

@@ -135,7 +135,8 @@ def make_drawn(bench: Bench, seed: int, *, generator: str) -> Made:
     fit = _FITS[generator]
     members = settings.members if slow else settings.model.distill.folds
     train = torch.full((len(dealt.train),), torch.nan)
-    test, losses, like = [], [], {}
+    test, losses = [], []
+    like: dict[str, float] = {}
     for fold in range(members):
         own = (dealt.fold == fold).nonzero().squeeze(1)
         rest = (dealt.fold != fold).nonzero().squeeze(1)
@@ -147,7 +148,8 @@ def make_drawn(bench: Bench, seed: int, *, generator: str) -> Made:
             if slow:
                 return drawn
             exclude = [part.persons[row] for row in rows.tolist()]
-            return drawer(drawn, exclude)[:, 0]
+            volumes: Tensor = drawer(drawn, exclude)
+            return volumes[:, 0]
 
         held = in_batches(own, lambda rows, draw=draw: draw(dealt.train, rows))  # type: ignore[misc]
         train[own] = judge.train(held, own)

@@ -8,6 +8,7 @@ from ml.evaluation.baselines import BASELINES
 from ml.evaluation.tables.cells import Cell
 from ml.evaluation.tables.drawn import LATENTS, VOXELS, make_alignment, make_drawn
 from ml.evaluation.tables.people import make_people
+from ml.evaluation.tables.pictures import make_pictures
 from ml.evaluation.tables.records import make_fusion, make_record
 from ml.evaluation.tables.stages import make_autoencoder, make_cnn, make_graph
 from ml.evaluation.tables.trained import (
@@ -90,6 +91,7 @@ def _cells() -> dict[str, Cell]:
         Cell("alignment", make_alignment, aligned, uses=("fast",)),
         Cell("neighbours", make_neighbours, (*drawn_from, "mirage/ours")),
         Cell("controls", make_controls, (*drawn_from, "mirage/ours")),
+        Cell("pictures", make_pictures, (*drawn_from, "mirage/ours")),
     ]
     found += [
         Cell(
@@ -116,6 +118,8 @@ def _cells() -> dict[str, Cell]:
 
 
 CELLS: Mapping[str, Cell] = MappingProxyType(_cells())
+BESIDE = ("autoencoder/default", "autoencoder/plain", "controls", "pictures")
+"""Cells that hold more than scores; their figures stand below the tables."""
 
 _ABLATED = {
     "no-kg": ("without the knowledge graph's edges (w/o KG)", 0.56),

@@ -138,7 +138,7 @@ def make_cnn(bench: Bench, seed: int) -> Made:
     _, z = autoencoder_of(bench, seed, "default")
     people = dealt.training_people(z["train"])
     reader = _fresh_reader(bench, dealt.scaler)
-    scans = _coarse(reader, people.volumes)
+    scans = coarse_for(reader, people.volumes)
     config = settings.classifier
     for fold in range(settings.distill.folds):
         rest = (people.fold != fold).nonzero().squeeze(1)
@@ -172,9 +172,10 @@ def _fresh_reader(bench: Bench, scaler: FindingScaler) -> PseudoMRIReader:
     )
 
 
-def _coarse(
+def coarse_for(
     reader: PseudoMRIReader, volumes: Float16[Tensor, "patients x y z"]
 ) -> Float16[Tensor, "patients i j k"]:
+    """Volumes as the CNN looks at them."""
     look = cast("VolumeClassifier", reader.members[0]).coarse
     return torch.cat([look(part).half() for part in torch.split(volumes, 32)])
 
@@ -201,6 +202,10 @@ class Judge:
     reader: PseudoMRIReader
     dealt: Dealt
 
+    def member(self, fold: int) -> VolumeClassifier:
+        """The CNN that was trained without a fold."""
+        return cast("VolumeClassifier", self.reader.members[fold])
+
     def test(self, volumes: Float[Tensor, "patients x y z"]) -> Float[Tensor, " patients"]:
         """Mean logit of all CNNs, none of which has seen these people."""
         parts = torch.split(volumes, 32)
@@ -219,7 +224,7 @@ class Judge:
             rows: who they are; everybody by default.
         """
         fold = self.dealt.fold if rows is None else self.dealt.fold[rows]
-        coarse = _coarse(self.reader, volumes).float()
+        coarse = coarse_for(self.reader, volumes).float()
         logit = torch.empty(len(volumes))
         for number, member in enumerate(self.reader.members):
             own = fold == number

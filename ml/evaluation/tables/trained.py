@@ -105,7 +105,8 @@ def make_mirage(bench: Bench, seed: int, *, variant: Variant) -> Made:
         if voxels is not None:
             return voxels.decode(surrogate[rows])
         exclude = [persons[row] for row in rows.tolist()]
-        return drawer(surrogate[rows], exclude)[:, 0]
+        volumes: Tensor = drawer(surrogate[rows], exclude)
+        return volumes[:, 0]
 
     train = dealt.train
     drawn = in_batches(torch.arange(len(own)), lambda rows: draw(own, train.persons, rows))
@@ -123,10 +124,13 @@ def make_mirage(bench: Bench, seed: int, *, variant: Variant) -> Made:
         surrogate=surrogate_figures(learned.embedding, people),
         likeness=likeness(bench, dealt, judged),
     )
+    served = mirage.read(train.findings)
     tensors = {
         "train_surrogate": own,
         "test_surrogate": reading.surrogate,
-        "served": mirage.read(train.findings).surrogate,
+        "test_logit": reading.logits.mean(0),
+        "served": served.surrogate,
+        "served_logit": served.logits.mean(0),
     }
     return Made(figures, tensors)
 
