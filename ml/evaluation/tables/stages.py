@@ -52,7 +52,11 @@ def profile_with(settings: Profile, autoencoder: str) -> Profile:
         skip_channels=tuple(max(8, maps // 2) for maps in settings.unet.channels),
     )
     pretrain = replace(
-        settings.pretrain, mean_skip_share=0.0, neighbour_skip_share=0.0, ssim_weight=0.0
+        settings.pretrain,
+        mean_skip_share=0.0,
+        neighbour_skip_share=0.0,
+        guess_share=0.0,
+        ssim_weight=0.0,
     )
     return replace(settings, unet=unet, pretrain=pretrain)
 
