@@ -1,6 +1,6 @@
 """A training as its page tells of it: the stages, what is left, what was resumed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -11,10 +11,12 @@ from apps.registry.models import TrainingRun
 from apps.registry.training.child import SNAPSHOT
 from apps.registry.training.curves import resumed_at
 from apps.registry.training.form import help_of
+from ml.card import gates_of
 from ml.training_plan import STAGES, TrainingPlan
 
 ALL_STAGES = (SNAPSHOT, *STAGES)
 NAMES = {SNAPSHOT: "Snapshot", "read scans": "Scans", "pseudo-MRIs": "Pseudo-MRIs"}
+LARGEST_SHARE = 1.25  # the right end of the picture of the swap ratio
 DONE, ON, WAITING, SKIPPED, STOPPED = "done", "on", "wait", "skipped", "stopped"
 
 
@@ -47,6 +49,36 @@ class RunLine:
     has_worker: bool
     resumed: str
     saved: str
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """How much of the disease's effect on the ventricles the latent alone moves.
+
+    Attributes:
+        value: share; 1 is all of it.
+        bound: what the gate asks for; None while there is no bundle.
+        at, bound_at: where both lie in the picture.
+    """
+
+    value: float
+    bound: float | None
+    at: float
+    bound_at: float
+
+
+def swap_of(run: TrainingRun, figures: Iterable[tuple[str, str, float]]) -> Swap | None:
+    """The swap ratio, if it was measured."""
+    found = [value for _, name, value in figures if name.startswith("swap ratio")]
+    if not found:
+        return None
+    gates = gates_of(run.bundle.card) if run.bundle else ()
+    bound = next((gate.bound for gate in gates if gate.name == "swap_ratio"), None)
+    return Swap(found[-1], bound, _place(found[-1]), _place(bound or 0.0))
+
+
+def _place(share: float) -> float:
+    return round(12 + 376 * min(max(share, 0.0), LARGEST_SHARE) / LARGEST_SHARE, 1)
 
 
 def line_of(run: TrainingRun, now: datetime) -> RunLine:

@@ -141,7 +141,7 @@ def training_outlook(request: SignedInRequest) -> HttpResponse:
 def training_run(request: SignedInRequest, run_id: UUID) -> HttpResponse:
     """One training: stages, curves, pictures, log, plan."""
     run = _run(request, run_id)
-    examples = curves.examples_of(run)
+    examples, figures = curves.examples_of(run), curves.figures_of(run)
     return render(
         request,
         "registry/training_run.html",
@@ -151,7 +151,8 @@ def training_run(request: SignedInRequest, run_id: UUID) -> HttpResponse:
             "run": run,
             "cohorts": run.cohorts.all(),
             "examples": [(each, curves.rows_of(each.text)) for each in examples],
-            "figures": curves.figures_of(run),
+            "figures": figures,
+            "swap": presenting.swap_of(run, figures),
             "log": curves.log_of(run, until=2**31 - 1),
             "plan": presenting.plan_rows(run.plan),
             "kept_bytes": RunFolder(run.pk).kept_bytes() if run.may_be_resumed else 0,

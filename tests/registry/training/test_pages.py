@@ -8,7 +8,7 @@ from apps.jobs.models import JobState
 from apps.registry.models import TrainingEvent, TrainingRun
 from apps.registry.training.folder import RunFolder
 from ml.training_plan import TrainingPlan
-from tests.factories import NOW, CohortFactory, PatientFactory, UserFactory
+from tests.factories import NOW, BundleFactory, CohortFactory, PatientFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 ORDER = {"people": "phantoms", "phantoms": "40", "profile": "tiny", "seed": "3", "name": "mirage",
@@ -234,3 +234,16 @@ def test_checkpoints_are_deleted_only_when_that_is_meant(client, order):
     client.post(f"/training/{run.pk}/resume/")
     page = client.get(f"/training/{run.pk}/").content.decode()
     assert "cannot be resumed: its checkpoints and its snapshot were deleted on" in page
+
+
+def test_the_swap_ratio_is_drawn_beside_its_gate(client, order):
+    run = order()
+    gate = {"name": "swap_ratio", "value": 0.9, "bound": 0.8, "people": 40, "passed": True}
+    card = {"gates": [gate], "training": {"seconds": {}}}
+    running(run)
+    told(run, {"kind": "metric", "stage": "evaluation", "values": {"swap ratio, test people": 0.9}})
+    unfinished = client.get(f"/training/{run.pk}/").content.decode()
+    TrainingRun.objects.finish(run.pk, attempt=1, bundle=BundleFactory(card=card))
+    finished = client.get(f"/training/{run.pk}/").content.decode()
+    assert 'aria-label="Swap ratio 0.90"' in unfinished
+    assert 'aria-label="Swap ratio 0.90, the gate asks for 0.80"' in finished

@@ -83,6 +83,6 @@ def test_a_training_killed_in_the_middle_ends_with_the_model_of_an_uninterrupted
     )
     assert "distillation" in again
     folder = RunFolder(run.pk)
-    assert not folder.cohort.exists()
+    wait_until(lambda: not folder.kept_bytes())
     assert {each.name for each in folder.work.iterdir()} <= {"examples"}
     assert not training_processes()
