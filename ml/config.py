@@ -329,19 +329,20 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 bfloat16=True,
             ),
         ),
-        # Never trained: a step takes minutes on a CPU. Twice 2mm's stem keeps the networks and the
-        # skips of a bundle as large as there, and batches are cut into four for memory.
+        # Never trained: a step takes minutes on a CPU. Twice 2mm's stem keeps the networks as large as
+        # there and batches are cut into four for memory. The atlas alone has 14 of the 40 MB that a
+        # bundle may have, so z is narrower and donors are fewer.
         "1mm": Profile(
             spacing_mm=1.0,
             unet=UNetConfig(
                 spacing_mm=1.0,
                 channels=(32, 48, 64),
                 skip_channels=(16, 32, 0),
-                width=128,
+                width=96,
                 stem_stride=8,
                 principal=True,
             ),
-            skip_bank=SkipBankConfig(max_donors=12),
+            skip_bank=SkipBankConfig(max_donors=10),
             pretrain=PretrainConfig(
                 epochs=4,
                 batch_size=8,
