@@ -329,9 +329,8 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 bfloat16=True,
             ),
         ),
-        # Never trained: a step takes minutes on a CPU. Twice 2mm's stem keeps the networks as large as
-        # there and batches are cut into four for memory. The atlas alone has 14 of the 40 MB that a
-        # bundle may have, so z is narrower and donors are fewer.
+        # Never trained. Twice 2mm's stem keeps the networks as large as there. The atlas alone has 14 of
+        # the 40 MB that a bundle may have, so z is narrower and donors are fewer.
         "1mm": Profile(
             spacing_mm=1.0,
             unet=UNetConfig(
@@ -349,7 +348,6 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 mean_skip_share=0.1,
                 neighbour_skip_share=0.5,
                 bfloat16=True,
-                accumulate=4,
             ),
         ),
     }
