@@ -62,6 +62,7 @@ def test_a_training_is_launched_watched_cancelled_resumed_and_finished(training,
     page.wait_for_selector("[data-training][data-drawn=final]")
     assert points(page) > 0
     expect(page.locator("[data-figures]")).to_contain_text("AUC of the surrogate, test people")
+    expect(page.locator("[data-example]").last).to_contain_text("SYNTHETIC")
     assert axe(page) == []
     run = TrainingRun.objects.get()
     assert (run.state, run.attempt) == (JobState.SUCCEEDED, 2)
