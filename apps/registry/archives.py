@@ -146,9 +146,7 @@ def _checked(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
         if Path(name).name != name or "\\" in name or "\0" in name or name.startswith("."):
             raise _refused("a file of it lies in a folder or outside the zip")
         if name != CARD_FILE and not name.endswith(WEIGHTS):
-            raise _refused(
-                f"it holds {name[:40]!a}, which is neither {CARD_FILE} nor {WEIGHTS}"
-            )
+            raise _refused(f"it holds {name[:40]!a}, which is neither {CARD_FILE} nor {WEIGHTS}")
         _check_entry(entry)
         found[name] = entry
     if CARD_FILE not in found:

@@ -19,6 +19,7 @@ CURVES = {
 }
 """Figures that are drawn across versions, and their names."""
 NO_UNIT = "no unit"
+SETTING = "Setting "
 UNITS = {"ventricle_difference_ml": "ml", "seconds": "s"}
 
 
@@ -157,6 +158,10 @@ class Difference:
     difference: Mapping[str, Any] | None
     differs: bool
 
+    @property
+    def is_setting(self) -> bool:
+        return self.key.startswith(SETTING)
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -242,4 +247,4 @@ def _facts(card: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "Inputs needed for a number", card.get("min_inputs")
     yield "Split of the people, sha256", str(card.get("training", {}).get("split", ""))[:12]
     for name, value in _flat(card.get("training", {}).get("settings", {})):
-        yield f"Setting {name}", ", ".join(map(str, value)) if isinstance(value, list) else value
+        yield f"{SETTING}{name}", ", ".join(map(str, value)) if isinstance(value, list) else value

@@ -85,13 +85,13 @@ function layout(colours, key, series) {
   const versions = versionsOf(series);
   const ideal = IDEAL[key];
   return {
-    height: 240, margin: { l: 48, r: 12, t: 8, b: 56 }, showlegend: true, dragmode: false,
+    height: 220, margin: { l: 48, r: 12, t: 8, b: 56 }, showlegend: true, dragmode: false,
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: colours.font, size: 12, color: colours.axis },
     hoverlabel: { bgcolor: colours.raised, bordercolor: colours.line, font: { color: colours.ink, size: 12 } },
     legend: { orientation: "h", x: 0, y: -0.16, yanchor: "top", font: { color: colours.ink2, size: 12 } },
     xaxis: { showgrid: false, zeroline: false, fixedrange: true, tickvals: versions.map((_, n) => n), ticktext: versions, range: [-0.5, versions.length - 0.5], tickfont: { color: colours.ink } },
-    yaxis: { gridcolor: colours.grid, zeroline: false, fixedrange: true, nticks: 5 },
+    yaxis: { gridcolor: colours.grid, zeroline: false, fixedrange: true, nticks: 5, tickformat: ".2f" },
     shapes: ideal === undefined ? [] : [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: ideal, y1: ideal, line: { color: colours.ink2, width: 1, dash: "dash" } }],
   };
 }

@@ -1,6 +1,6 @@
 """How versions, gates and differences are written on the registry's pages."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import template
@@ -45,6 +45,23 @@ def metric_name(key: str) -> str:
     """The words of a figure; of a nested one those of its heading too."""
     words = [WORDS.get(part, part.replace("_", " ").capitalize()) for part in key.split(".")]
     return ": ".join(words)
+
+
+@register.filter
+def in_order(lines: Sequence[Difference]) -> list[Difference]:
+    """Figures in the order of the card's page: the database keeps no order of the keys."""
+    places = {key: place for place, key in enumerate(WORDS)}
+
+    def place(line: Difference) -> tuple[tuple[int, str], ...]:
+        return tuple((places.get(part, len(places)), part) for part in line.key.split("."))
+
+    return sorted(lines, key=place)
+
+
+@register.filter
+def exact(value: float) -> str:
+    """A small difference: sign and three decimals."""
+    return f"{value:+.3f}".replace("-", "\u2212")
 
 
 @register.filter
@@ -124,7 +141,7 @@ def inputs(card: Mapping[str, Any]) -> list[dict[str, str]]:
                 "kind": concept.kind.value,
                 "unit": UNIT_LABELS.get(concept.unit, concept.unit) or "none",
                 "range": levels or f"{plain(concept.low)} to {plain(concept.high)}",
-                "seen": f"{plain(span[0])} to {plain(span[1])}" if span else "",
+                "seen": f"{round(span[0], 1):g} to {round(span[1], 1):g}" if span else "",
             }
         )
     return rows
