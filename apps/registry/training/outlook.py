@@ -17,8 +17,12 @@ from ml.training_plan import TrainingPlan
 
 FEWEST_PHANTOMS, MOST_PHANTOMS = 40, 5_000
 BASIS_RUNS = 5
-MEASURED_S = {"tiny": (8.0, 0.25), "4mm": (60.0, 2.2), "2mm": (300.0, 18.0), "1mm": (2400.0, 150.0)}
-"""Profile to seconds, and seconds for each person, on one core (`benchmarks/training_note.py`)."""
+ROUGH_S = {"tiny": (8.0, 0.25), "4mm": (60.0, 2.2), "2mm": (480.0, 17.6), "1mm": (3840.0, 140.8)}
+"""Profile to seconds, and seconds for each person, where none has been trained here yet.
+
+Tiny was measured (15 s of one processor for 40 people); 300 people at 4 mm are the twelve minutes
+that `benchmarks/bench_training.py --whole` holds it to; half the voxel's edge is taken as 8 times.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,8 @@ def expected_s(plan: TrainingPlan, people: int, device: str) -> tuple[float, str
     if paces:
         runs = "the last run" if len(paces) == 1 else f"the last {len(paces)} runs"
         return median(paces) * people, f"from {runs} of this profile here"
-    fixed, each = MEASURED_S[plan.profile]
+    fixed, each = ROUGH_S[plan.profile]
     share = 1.0 if plan.pictures else 0.25
-    return share * (fixed + each * people), "measured on one processor core of another machine"
+    return share * (
+        fixed + each * people
+    ), "a rough guess: no run of this profile has ended here yet"
