@@ -329,8 +329,8 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 bfloat16=True,
             ),
         ),
-        # Never trained. Twice 2mm's stem keeps the networks as large as there. The atlas alone has 14 of
-        # the 40 MB that a bundle may have, so z is narrower and donors are fewer.
+        # Never trained. Twice 2mm's stem keeps the networks as large as there. The atlas alone has
+        # 14 of the 40 MB that a bundle may have, so z is narrower and donors are fewer.
         "1mm": Profile(
             spacing_mm=1.0,
             unet=UNetConfig(

@@ -302,7 +302,7 @@ class Loop:
         )
 
     def _save(self, done: int, rows: Sequence[int]) -> None:
-        if self._course.checkpoints is None:
+        if self._course.checkpoints is None or not self._course.ranks.first:
             return
         tensors = tensors_of(**self._modules)
         if not all(bool(torch.isfinite(each).all()) for each in tensors.values()):

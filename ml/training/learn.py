@@ -101,6 +101,7 @@ def knowledge(
     settings: Profile,
     text_cache: Path | None,
     file: Path | None = None,
+    course: Course | None = None,
 ) -> tuple[SizedGraph, dict[str, Any]]:
     """A knowledge graph under the scaler's concepts as tensors, and its figures for the card.
 
@@ -110,6 +111,8 @@ def knowledge(
         text_cache: folder for text embeddings.
         file: a whole graph as `python -m ml graph` writes it; by default HPO, with ICD-10-CM
             beside it if the settings say so.
+        course: of a training, which keeps the embeddings: which names were embedded together, now
+            or when the cache was filled, decides their last bits.
     """
     embed = TextEncoder(cache=text_cache)
     if file is not None:
@@ -119,7 +122,11 @@ def knowledge(
     graph, links = graph_with_dictionary(
         source, scaler.concepts, embed, children=settings.graph.children, hops=hops
     )
-    text = embed([node.name for node in graph.nodes])
+    part = (course or Course()).part(name="names of the graph")
+    state = part.kept()
+    text = state.tensors["text"] if state else embed([node.name for node in graph.nodes])
+    if state is None:
+        part.keep({"text": text}, {})
     figures = {
         "nodes": len(graph.nodes),
         "edges": len(graph.table),

@@ -143,7 +143,7 @@ def train_cohort(
     drawer = PseudoMRIModel(PseudoMRIDecoder(unet.decoder, bank), intensity_of(unet))
     check_size(mirage, drawer)
     with one_thread():
-        graph, graph_report = knowledge(scaler, settings, text_cache, knowledge_file)
+        graph, graph_report = knowledge(scaler, settings, text_cache, knowledge_file, course)
     learned = learn_surrogate(mirage, people, graph, unet, bank, seed, course)
     known = ~people.label.isnan()
     probability = mirage.calibration.probability(learned.logit).numpy()

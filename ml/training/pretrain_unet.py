@@ -159,11 +159,13 @@ class _Scans:
         if device.type == "cuda":
             size = volumes.numel() * volumes.element_size()
             fits = size < torch.cuda.mem_get_info(device)[0] / 2
-            self.volumes = volumes.to(device) if fits else volumes.pin_memory()
+            self.volumes = volumes.to(device) if fits else volumes
 
     def __call__(self, rows: Tensor) -> Float[Tensor, "patients 1 x y z"]:
         batch = self.volumes[rows.to(self.volumes.device)]
-        return batch.to(self.device, non_blocking=True).float()[:, None]
+        if batch.device != self.device:
+            batch = batch.pin_memory().to(self.device, non_blocking=True)
+        return batch.float()[:, None]
 
 
 def learn_batch(

@@ -163,7 +163,7 @@ def test_a_run_folder_goes_on_with_its_own_plan_people_and_threads_only(
     run = whole[0] / "run"
     with pytest.raises(CheckpointError, match="begun with another plan"):
         run_training(cohort, replace(PLAN, seed=11), run, tmp_path / "out")
-    somebody = Cohort.load(cohort).persons[tested_with_ad(cohort)]
+    somebody = Cohort.load(cohort).persons[person_with_ad(cohort)]
     with pytest.raises(CheckpointError, match="begun with other people or scans"):
         run_training(cohort, PLAN, run, tmp_path / "out", exclude_persons=[somebody])
     with locked(run), pytest.raises(CheckpointError, match="Another process is training in run"):
@@ -175,7 +175,7 @@ def test_a_run_folder_goes_on_with_its_own_plan_people_and_threads_only(
     assert torch.get_num_threads() == 1
 
 
-def tested_with_ad(folder):
+def person_with_ad(folder):
     cohort = Cohort.load(folder)
     return next(each for each in split_people(cohort, PLAN.seed).test if cohort.labels[each])
 
