@@ -76,6 +76,7 @@ def asked(options, admin):
 def killed_in_each_stage(run, workers):
     """Kill the worker once in each stage; returns what happened in each."""
     from apps.jobs.models import JobState
+    from apps.registry.training import services
     from apps.registry.training.folder import RunFolder
     from apps.registry.training.presenting import ALL_STAGES
 
@@ -97,9 +98,13 @@ def killed_in_each_stage(run, workers):
         run.refresh_from_db()
         attempt, where = run.attempt, f"{run.done} of {run.total}"
         noticed = wait(lambda: run.refresh_from_db() or run.state != JobState.RUNNING)
+        by_hand = run.state == JobState.FAILED  # lost three times without a new checkpoint
+        if by_hand:
+            services.resume_training(run=run, resumed_by=run.requested_by)
         again = wait(lambda attempt=attempt: run.refresh_from_db() or run.attempt > attempt)
         found[stage] = {
-            "killed_at_step": where, "noticed_after_s": noticed, "resumed_after_s": noticed + again,
+            "killed_at_step": where, "noticed_after_s": noticed,
+            "resumed_after_s": round(noticed + again, 1), "by_hand": by_hand,
         }  # fmt: skip
         print(f"{stage}: {found[stage]}", flush=True)
     wait(lambda: run.refresh_from_db() or run.is_final)

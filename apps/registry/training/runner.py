@@ -90,7 +90,8 @@ def _take_snapshot(attempt: Attempt[TrainingRun], folder: RunFolder, recorder: R
         (folder.path / "held_out.json").write_text(json.dumps(left_out), encoding="utf-8")
         with attempt.writing() as held:
             held.snapshot = {**told, "held_out": people.counted(draft, left_out)}
-            held.save(update_fields=["snapshot"])
+            held.tries = 1  # only losses without progress count
+            held.save(update_fields=["snapshot", "tries"])
 
 
 def _snapshot_begins() -> dict[str, object]:
@@ -186,7 +187,8 @@ def _describe_phantoms(attempt: Attempt[TrainingRun], folder: RunFolder) -> None
     told = people.described(folder.cohort)
     with attempt.writing() as held:
         held.snapshot = told
-        held.save(update_fields=["snapshot"])
+        held.tries = 1  # as for a checkpoint
+        held.save(update_fields=["snapshot", "tries"])
 
 
 def _let_save(process: TrainingProcess, recorder: Recorder) -> None:
