@@ -70,20 +70,23 @@ class CompareLabels:
         out: JSON file for the results.
         seeds: how many; each draws its own people.
         first_seed: the first of them.
+        curve: 40, 80, 150, 300 and all labels instead, all of them right; a file of its own.
     """
 
     out: Path
     seeds: int = 5
     first_seed: int = 1
+    curve: bool = False
 
     def run(self) -> None:
         """Write the figures and print the table."""
-        from ml.evaluation.few_labels import compare_labels, readable
+        from ml.evaluation.few_labels import CONDITIONS, CURVE, compare_labels, readable
 
         done = json.loads(self.out.read_text())["runs"] if self.out.exists() else []
         results = compare_labels(
             range(self.first_seed, self.first_seed + self.seeds),
             USER_CACHE,
+            conditions=CURVE if self.curve else CONDITIONS,
             done=done,
             save=lambda results: write_results(self.out, results),
         )

@@ -70,6 +70,8 @@ CONDITIONS = (
     Labels("80 labels", count=80),
     Labels("150 labels, 20 % of them wrong", count=150, wrong=0.2),
 )
+CURVE = (*(Labels(f"{n} labels", count=n) for n in (40, 80, 150, 300)), Labels("all labels"))
+"""How much each further label is worth, to ours and to the readers of the record."""
 
 
 def compare_labels(
@@ -77,6 +79,7 @@ def compare_labels(
     text_cache: Path | None,
     progress: Progress | None = None,
     *,
+    conditions: Sequence[Labels] = CONDITIONS,
     done: Sequence[Mapping[str, Any]] = (),
     save: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
@@ -90,6 +93,7 @@ def compare_labels(
         seeds: each draws its own people.
         text_cache: folder of text embeddings.
         progress: called with what is being done, steps done and steps in all.
+        conditions: kinds of labels to compare; `CURVE` gives the label-efficiency curve.
         done: `runs` of earlier results, whose seeds are not run again.
         save: called with the results after each seed.
 
@@ -102,7 +106,7 @@ def compare_labels(
         if seed not in runs:
             with tempfile.TemporaryDirectory() as folder:
                 cohort = Path(folder) / "cohort"
-                runs[seed] = _run(seed, cohort, text_cache, progress or _silent)
+                runs[seed] = _run(seed, conditions, cohort, text_cache, progress or _silent)
         finished = [runs[each] for each in seeds if each in runs]
         results = {
             "scanned": SCANNED,
@@ -110,7 +114,7 @@ def compare_labels(
             "profile": "4mm, components only",
             "phantoms": asdict(PhantomConfig()),
             "runs": finished,
-            "mean": _means(finished),
+            "mean": _means(finished, conditions),
         }
         if save is not None:
             save(results)
@@ -128,7 +132,13 @@ def _profile() -> Profile:
     )
 
 
-def _run(seed: int, folder: Path, text_cache: Path | None, report: Progress) -> dict[str, Any]:
+def _run(
+    seed: int,
+    conditions: Sequence[Labels],
+    folder: Path,
+    text_cache: Path | None,
+    report: Progress,
+) -> dict[str, Any]:
     settings = _profile()
     make_phantom_cohort(
         folder,
@@ -145,7 +155,7 @@ def _run(seed: int, folder: Path, text_cache: Path | None, report: Progress) -> 
         people, unet = _people(cohort, scaler, records, settings, seed)
         graph, _ = knowledge(scaler, settings, text_cache)
     figures: dict[str, Any] = {}
-    for condition in CONDITIONS:
+    for condition in conditions:
         labelled = replace(people, label=condition.of(people.label, seed))
         mirage = Mirage(scaler, settings)
         bank = skip_bank(unet, labelled, settings, seed)
@@ -224,10 +234,10 @@ def _teacher_auc(people: TrainingPeople, state: Float[Tensor, " people"]) -> flo
     return float(roc_auc_score(state.numpy(), teacher.soft.numpy()))
 
 
-def _means(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _means(runs: Sequence[Mapping[str, Any]], conditions: Sequence[Labels]) -> dict[str, Any]:
     """Over the seeds; the best baseline is the one with the best mean on the test people."""
     summary: dict[str, Any] = {}
-    for condition in CONDITIONS:
+    for condition in conditions:
         each = [run["conditions"][condition.name] for run in runs]
         areas = {name: mean_of([one["auc"][name] for one in each]) for name in each[0]["auc"]}
         best = max(BASELINES, key=lambda name: areas[name]["value"])
