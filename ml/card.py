@@ -230,6 +230,8 @@ def readable(card: BundleCard) -> str:
         f"reads      {len(card.schema)} concepts, at least {card.min_inputs} of them observed",
         f"limits     {card.limits}",
         *(f"gate       {gate_words(gate)}" for gate in card.gates),
+        *(["made from"] if card.lineage else []),
+        *(f"  {line}" for line in _entries(card.lineage)),
         "metrics",
         *(f"  {line}" for line in _entries(card.metrics)),
         "training",

@@ -173,7 +173,8 @@ def full_disk_named(folder: Path) -> Iterator[None]:
         full = getattr(error, "errno", None) in FULL or "No space left" in str(error)
         if not full:
             raise
-        free = shutil.disk_usage(folder).free / 1e6
+        there = next(each for each in (folder, *folder.resolve().parents) if each.exists())
+        free = shutil.disk_usage(there).free / 1e6
         raise FullDiskError(
             f"The disk of {folder.name} is full ({free:.0f} MB are free). What was saved before is "
             "kept: make room and resume the training."
