@@ -1,6 +1,7 @@
 """People are frozen, train nothing, judge a candidate, and go when a patient of them goes."""
 
 import json
+from datetime import timedelta
 
 import pytest
 from django.utils import timezone
@@ -12,11 +13,11 @@ from apps.registry import selectors, services
 from apps.registry.gates import runner
 from apps.registry.gates import services as gates
 from apps.registry.gates.holdouts import folder_of_holdout, hash_of, people_of
-from apps.registry.models import GateCheck, Holdout
+from apps.registry.models import GateCheck, Holdout, TrainingRun
 from apps.registry.training.snapshot import person_of
 from ml.card import Gate, gate_words
 from tests.factories import BundleFactory, DeploymentFactory, FindingFactory
-from tests.registry.cases import another, make_admin, make_check, make_holdout
+from tests.registry.cases import DONE, another, make_admin, make_check, make_holdout
 
 pytestmark = pytest.mark.django_db
 INVENTED = 60
@@ -206,6 +207,27 @@ def test_a_candidate_that_was_trained_on_people_of_the_holdout_is_refused(
         f"1 of {INVENTED} people of People of May have the id of somebody whose scan trained"
         in (found.reason)
     )
+
+
+@pytest.mark.parametrize("frozen_first", [False, True])
+def test_a_candidate_trained_here_on_people_who_were_frozen_later_is_refused(
+    candidate, diagnosed, frozen_first
+):
+    holdout = freeze(cohorts=[diagnosed])
+    days = -1 if frozen_first else 1
+    run = TrainingRun.objects.create(
+        number=1, plan={}, bundle=candidate, requested_by=make_admin(),
+        requested_at=holdout.finished_at - timedelta(days=days), **DONE,
+    )  # fmt: skip
+    run.cohorts.add(diagnosed)
+    diagnosed.patients.update(created_at=timezone.now() - timedelta(days=2))
+
+    found = check(candidate, holdout)
+
+    refused = (
+        "12 of 12 people of May trained mirage candidate: training run 1 began" in found.reason
+    )
+    assert refused is not frozen_first
 
 
 def test_a_holdout_whose_files_were_changed_judges_nobody(candidate, frozen):

@@ -8,8 +8,10 @@ from django.utils import timezone
 
 from apps.registry import selectors, services
 from apps.registry.models import BundleNote, Deployment, GateCheck, Holdout
+from apps.registry.templatetags.versions import volume_shape
 from ml.card import judge
 from ml.concepts import dictionary
+from ml.data.mri import grid
 from tests.factories import (
     NOW,
     BundleFactory,
@@ -105,6 +107,13 @@ def test_the_card_is_shown_in_full(page):
     assert f"<td>years</td><td>{age.low:g} to {age.high:g}</td>" in text
     assert "mmHg" in text
     assert "Not a diagnosis." in text
+
+
+@pytest.mark.parametrize("spacing_mm", [8.0, 4.0, 2.0, 1.0])
+def test_the_shape_on_the_page_is_that_of_the_volumes(spacing_mm):
+    shape = grid(spacing_mm).shape
+
+    assert volume_shape(spacing_mm) == " x ".join(str(edge) for edge in shape)
 
 
 def test_every_gate_of_a_card_is_shown_with_its_verdict(page):

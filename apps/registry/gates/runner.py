@@ -6,11 +6,12 @@ from uuid import UUID
 
 from apps.errors import MirageError
 from apps.jobs.attempt import Attempt, carry_out
+from apps.patients.models import Patient
 from apps.registry import engine
 from apps.registry.gates.holdouts import folder_of_holdout, hash_of, people_of
-from apps.registry.models import GateCheck, Holdout
+from apps.registry.models import GateCheck, Holdout, TrainingRun
 from apps.registry.selectors import folder_of
-from apps.registry.training.snapshot import write_cohort
+from apps.registry.training.snapshot import person_of, write_cohort
 
 PROGRESS_EVERY = 25  # invented people between two writes of the row
 
@@ -94,6 +95,8 @@ def _check(attempt: Attempt[GateCheck]) -> None:
             "Retire it, freeze another holdout and check again."
         )
 
+    _check_not_trained_on(check)
+
     def progress(done: int, total: int) -> None:
         with attempt.writing() as held:
             held.done, held.total = done, total
@@ -111,3 +114,24 @@ def _check(attempt: Attempt[GateCheck]) -> None:
             str(error).replace(folder.name, check.holdout.name)
         ) from error
     attempt.finish(gates=found["gates"], report=found["report"])
+
+
+def _check_not_trained_on(check: GateCheck) -> None:
+    """Refuse a candidate that was trained here before the holdout was frozen, on people of it.
+
+    A bundle names a few donors alone, so the evaluation's own check knows most people only by luck.
+    """
+    run = TrainingRun.objects.filter(bundle=check.candidate).first()
+    frozen_at = check.holdout.finished_at
+    if run is None or frozen_at is None or frozen_at < run.requested_at:
+        return  # made elsewhere, or trained without them
+    people = people_of(folder_of_holdout(check.holdout_id))
+    held = {row.get("person_id") or row["participant_id"] for row in people}
+    learned = Patient.objects.filter(cohort__in=run.cohorts.all(), created_at__lte=run.requested_at)
+    seen = sum(person_of(each) in held for each in learned.only("pk", "identifier_hash"))
+    if seen:
+        raise engine.UnfitHoldoutError(
+            f"{seen:,} of {len(people):,} people of {check.holdout.name} trained "
+            f"{check.candidate}: training run {run.number} began before they were frozen. Freeze people of other "
+            "cohorts, or train again without them."
+        )

@@ -1,6 +1,7 @@
 """How versions, gates and differences are written on the registry's pages."""
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 from typing import Any
 
 from django import template
@@ -16,6 +17,7 @@ from ml.concepts import UNIT_LABELS, dictionary
 register = template.Library()
 STATES = {True: ("done", "Passed"), False: ("danger", "Failed"), None: ("warn", "Too few")}
 WIDTH, EDGE = 136, 6
+SPACE_MM = (182, 218, 182)
 
 
 @register.filter
@@ -145,6 +147,12 @@ def inputs(card: Mapping[str, Any]) -> list[dict[str, str]]:
             }
         )
     return rows
+
+
+@register.filter
+def volume_shape(spacing_mm: float) -> str:
+    """Voxels of a pseudo-MRI along x, y and z: MNI152 space at this voxel edge."""
+    return " x ".join(str(ceil(edge_mm / spacing_mm)) for edge_mm in SPACE_MM)
 
 
 @register.filter
