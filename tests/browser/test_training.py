@@ -40,6 +40,7 @@ def test_a_training_is_launched_watched_cancelled_resumed_and_finished(training,
     expect(page.locator("#outlook")).to_contain_text("Mend the marked fields")
     page.get_by_label("How many invented people").fill("40")
     page.get_by_label("Profile").select_option("tiny")
+    page.get_by_label("Pictures").uncheck()  # half the time
     expect(page.locator("#outlook")).to_contain_text("under a minute")
     assert axe(page) == []
     page.get_by_role("button", name="Queue the run").click()

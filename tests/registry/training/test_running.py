@@ -16,7 +16,7 @@ from apps.registry.models import TrainingEvent, TrainingRun
 from apps.registry.training import runner
 from apps.registry.training.folder import RunFolder
 from apps.registry.training.recorder import MOST_STEPS_A_WRITE, Recorder
-from tests.factories import NOW, UserFactory
+from tests.factories import NOW, CohortFactory, FindingFactory, PatientFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 LEASE = timedelta(minutes=1)
@@ -162,13 +162,19 @@ def test_only_the_folder_of_pictures_outlives_what_a_run_needs(ask):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_the_engine_refuses_ends_the_run_in_its_words(broker, ask):
-    run = ask(phantoms=6)
+def test_the_engine_reads_the_snapshot_and_what_it_refuses_ends_the_run_in_its_words(broker, ask):
+    cohort = CohortFactory()
+    for diagnosis in (0.0, 0.0, 2.0):
+        patient = PatientFactory(cohort=cohort)
+        for concept, value in (("diagnosis", diagnosis), ("age", 70.0), ("female", 1.0)):
+            FindingFactory(patient=patient, concept=concept, value=value)
+    run = ask(phantoms=None)
+    run.cohorts.add(cohort)
     runner.train(run_id=run.pk)
     run.refresh_from_db()
     assert run.state == JobState.FAILED
-    assert "AD" in run.reason
-    assert run.snapshot["people"] == 6
+    assert "None of the 3 people of the cohort has a T1 scan" in run.reason
+    assert (run.snapshot["people"], run.snapshot["ad"], run.snapshot["cn"]) == (3, 1, 2)
     begun = TrainingEvent.objects.filter(run=run, kind="stage").values_list("stage", flat=True)
     assert begun.order_by("seq").first() == "snapshot"
 

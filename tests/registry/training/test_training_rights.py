@@ -55,8 +55,8 @@ def address(name, key):
 @pytest.mark.parametrize("name", URLS)
 def test_only_admins_can_do_anything_with_trainings(client, run, name):
     has_run, methods = URLS[name]
-    others = [UserFactory(role=role) for role in User.Role.values if role != User.Role.ADMIN]
-    for user, method in product([None, *others, run.requested_by], METHODS):
+    other = UserFactory(role=User.Role.STUDY_MANAGER)  # who may most beside an admin
+    for user, method in product([None, other, run.requested_by], METHODS):
         client.logout()
         if user is not None:
             client.force_login(user)
