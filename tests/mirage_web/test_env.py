@@ -30,6 +30,13 @@ def test_neither_yes_nor_no_is_refused(monkeypatch):
         env.boolean("MIRAGE_HTTPS", default=True)
 
 
+def test_a_choice_is_one_of_those_there_are(monkeypatch):
+    monkeypatch.setenv("MIRAGE_TRAINING_DEVICE", "gpu")
+
+    with pytest.raises(ImproperlyConfigured, match="'gpu'; it must be cpu or cuda"):
+        env.choice("MIRAGE_TRAINING_DEVICE", default="cpu", of=("cpu", "cuda"))
+
+
 @pytest.mark.parametrize("written", ["many", "0", "1e9", "nan"])
 def test_a_number_out_of_range_is_refused(monkeypatch, written):
     monkeypatch.setenv("MIRAGE_JOB_LEASE_S", written)
