@@ -132,6 +132,6 @@ def _check_not_trained_on(check: GateCheck) -> None:
     if seen:
         raise engine.UnfitHoldoutError(
             f"{seen:,} of {len(people):,} people of {check.holdout.name} trained "
-            f"{check.candidate}: training run {run.number} began before they were frozen. Freeze people of other "
-            "cohorts, or train again without them."
+            f"{check.candidate}: training run {run.number} began before they were frozen. "
+            "Freeze people of other cohorts, or train again without them."
         )
