@@ -152,6 +152,7 @@ def training_run(request: SignedInRequest, run_id: UUID) -> HttpResponse:
             "cohorts": run.cohorts.all(),
             "examples": [(each, curves.rows_of(each.text)) for each in examples],
             "figures": figures,
+            "has_losses": run.events.filter(kind="step").exclude(values={}).exists(),
             "swap": presenting.swap_of(run, figures),
             "log": curves.log_of(run, until=2**31 - 1),
             "plan": presenting.plan_rows(run.plan),
