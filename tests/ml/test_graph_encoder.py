@@ -1,7 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
-from tests.ml.graph_case import case
+from ml.adapter import Adapter
+from ml.graph_attention import ValueAttention
+from ml.graph_encoder import GraphEncoder
+from tests.ml.graph_case import CONFIG, LATENT_WIDTH, case
 
 
 @pytest.fixture(autouse=True)
@@ -106,3 +111,43 @@ def test_the_order_of_a_records_findings_does_not_matter(parts):
         findings.column[:, order], findings.value[:, order], findings.observed[:, order]
     )
     torch.testing.assert_close(encoder.reader(turned), encoder.reader(findings), atol=1e-6, rtol=0)
+
+
+@torch.no_grad()
+def test_without_attention_a_patient_receives_the_mean_of_its_messages(parts):
+    _, _, findings, _, encoder = parts
+    torch.manual_seed(0)
+    plain = ValueAttention(8, 2, attends=False)
+    states, patients = torch.randn(encoder.reader.states.shape[1], 8), torch.randn(24, 8)
+    given = findings.column, findings.value, findings.observed
+    received = plain.receive(patients, states, *given)
+    messages = plain.message(
+        plain.source(states)[findings.column],
+        plain.modulated(states)[findings.column],
+        findings.value,
+        torch.zeros_like(findings.column),
+    )
+    seen = findings.observed.unsqueeze(-1)
+    mean = (messages * seen).sum(1) / seen.sum(1)
+    torch.testing.assert_close(received, plain.output(mean), atol=1e-5, rtol=1e-4)
+    plain.attends = True
+    assert (plain.receive(patients, states, *given) - received).abs().max() > 1e-3
+
+
+@torch.no_grad()
+def test_patients_who_may_not_send_leave_no_trace_in_the_concepts(parts):
+    _, graph, findings, latent, _ = parts
+    torch.manual_seed(0)
+    silent = GraphEncoder(replace(CONFIG, patients_send=False), graph, LATENT_WIDTH).eval()
+    torch.manual_seed(0)
+    sending = GraphEncoder(CONFIG, graph, LATENT_WIDTH).eval()
+    one, other = (silent.concept_states(graph, findings, each) for each in (latent, -latent))
+    assert torch.equal(one, other)
+    one, other = (sending.concept_states(graph, findings, each) for each in (latent, -latent))
+    assert not torch.equal(one, other)
+
+
+def test_an_adapter_of_no_width_is_the_identity_and_learns_nothing():
+    adapter, z = Adapter(4, 0), torch.randn(3, 4)
+    assert torch.equal(adapter(z), z)
+    assert not list(adapter.parameters())

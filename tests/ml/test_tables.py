@@ -156,8 +156,8 @@ def test_an_ablation_changes_what_it_names_and_nothing_else():
     assert VARIANTS["ours"].profile(whole) == whole
     changed = VARIANTS["no-gat"].profile(whole)
     assert changed == replace(whole, graph=replace(whole.graph, attention=False))
-    with pytest.raises(ValueError, match="no setting `atention` in GraphConfig"):
-        Variant({"graph.atention": False}).profile(whole)
+    with pytest.raises(ValueError, match="no setting `attending` in GraphConfig"):
+        Variant({"graph.attending": False}).profile(whole)
 
 
 def test_coarse_voxels_come_back_as_blurred_as_they_are():
