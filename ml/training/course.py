@@ -8,7 +8,7 @@ nothing had been stopped: the weights of a resumed training are those of an unin
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -220,6 +220,7 @@ class Part:
         optimiser: torch.optim.Optimizer,
         schedule: LRScheduler | None = None,
         generator: torch.Generator | None = None,
+        fixed: Collection[str] = (),
     ) -> "Loop":
         """The optimiser steps of this part, from where they were saved.
 
@@ -227,8 +228,9 @@ class Part:
             steps: in all.
             modules: what is trained, by name; filled with what was saved.
             optimiser, schedule, generator: likewise.
+            fixed: tensors that no step changes, as `module.name`; they are not saved.
         """
-        return Loop(self, steps, modules, optimiser, schedule, generator)
+        return Loop(self, steps, modules, optimiser, schedule, generator, fixed)
 
 
 class Loop:
@@ -246,11 +248,12 @@ class Loop:
         optimiser: torch.optim.Optimizer,
         schedule: LRScheduler | None,
         generator: torch.Generator | None,
+        fixed: Collection[str],
     ) -> None:
         self.notes: dict[str, Any] = {}
         self._part, self._course, self._steps = part, part.course, steps
         self._modules, self._optimiser = modules, optimiser
-        self._schedule, self._generator = schedule, generator
+        self._schedule, self._generator, self._fixed = schedule, generator, frozenset(fixed)
         self._begin = 0
         state = self._course.read(f"{part.name}-loop")
         if state is not None:
@@ -304,7 +307,11 @@ class Loop:
     def _save(self, done: int, rows: Sequence[int]) -> None:
         if self._course.checkpoints is None or not self._course.ranks.first:
             return
-        tensors = tensors_of(**self._modules)
+        tensors = {
+            name: value
+            for name, value in tensors_of(**self._modules).items()
+            if name not in self._fixed
+        }
         if not all(bool(torch.isfinite(each).all()) for each in tensors.values()):
             raise self._not_finite("a weight is NaN or infinite", done - 1, rows)
         for number, weight in enumerate(self._weights()):
@@ -322,7 +329,9 @@ class Loop:
 
     def _restore(self, state: State) -> None:
         for name, module in self._modules.items():
-            module.load_state_dict(state.of_module(name))
+            own = module.state_dict()
+            kept = {key: own[key] for key in own if f"{name}.{key}" in self._fixed}
+            module.load_state_dict(kept | state.of_module(name))
         for number, weight in enumerate(self._weights()):
             saved = state.of_module(f"optimiser.{number}")
             if saved:

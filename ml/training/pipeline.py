@@ -30,7 +30,7 @@ from ml.patient_graph import FindingScaler
 from ml.skip_bank import SkipBank
 from ml.training.checkpoint import tensors_of
 from ml.training.course import Course, Report, Reporting
-from ml.training.evaluate import evaluate, youden_threshold
+from ml.training.evaluate import MOST_SWAPPED, evaluate, youden_threshold
 from ml.training.examples import SHOWN, show
 from ml.training.input_ranges import input_ranges
 from ml.training.learn import (
@@ -239,9 +239,18 @@ def _surrogate(member: Member, people: TrainingPeople) -> Float[Tensor, "patient
 
 
 def _swap_gate(cohort: Cohort, parts: Parts, metrics: Mapping[str, Any]) -> Gate:
-    """Does z carry the disease? Without enough scans among the test people nobody knows."""
+    """Does z carry the disease? Nobody knows where few scans leave the true difference open."""
     scanned = len(set(cohort.ids_with_scan()) & set(parts.test))
-    value = metrics.get("swap_ratio") if scanned >= JUDGED_FROM else None
+    told = scanned >= JUDGED_FROM and "swap_ratio" in metrics
+    if not told and "ssim" in metrics:
+        return Gate(
+            name="swap_ratio",
+            value=None,
+            bound=SWAP_RATIO_BOUND,
+            people=min(scanned, MOST_SWAPPED),
+            passed=None,
+        )
+    value = metrics["swap_ratio"] if told else None
     return judge("swap_ratio", value, SWAP_RATIO_BOUND, len(parts.test))
 
 

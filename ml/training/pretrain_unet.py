@@ -27,6 +27,12 @@ from ml.unet import Skips, UNet3D
 
 Volumes = Float[Tensor, "patients x y z"]
 MIN_PATIENTS = 8
+FITTED_ONCE = (
+    "unet.encoder.mean_brain",
+    "unet.encoder.principal.weight",
+    "unet.decoder.principal.weight",
+)
+"""Most of the autoencoder's bytes, and computed again before its steps go on."""
 
 
 class TooFewScansError(ValueError):
@@ -106,7 +112,7 @@ def pretrain_unet(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, config.learning_rate, total_steps=max(1, steps), pct_start=warm_up
     )
-    loop = part.loop(steps, {"unet": unet}, optimiser, schedule, order)
+    loop = part.loop(steps, {"unet": unet}, optimiser, schedule, order, FITTED_ONCE)
     mask = torch.tensor(brain_mask(unet.grid)).to(course.device)
     scans_of = _Scans(volumes, course.device)
     examples = Examples(course, unet, volumes)
