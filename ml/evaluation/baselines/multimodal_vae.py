@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ml.evaluation.baselines.generators import GeneratorConfig, optimise, perceptron
 
@@ -123,11 +122,3 @@ def fit_multimodal_vae(
 
     losses = optimise(network.parameters(), len(table), loss_of, config)
     return network.eval(), losses
-
-
-def reconstruction_error(
-    network: MultimodalVAE, table: Tensor, latent: Tensor
-) -> Float[Tensor, ""]:
-    """Mean squared error of z drawn from records alone."""
-    with torch.no_grad():
-        return functional.mse_loss(network(table), latent)

@@ -1,6 +1,6 @@
 """What several rows share: autoencoders with their latents, knowledge graphs, and the CNN."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import cast
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from ml.bundle import round_decoder
 from ml.config import Profile
 from ml.data.mri import brain_mask, grid, intensity_range
+from ml.data.regions import REGION_NAMES
 from ml.evaluation.graph_controls import random_text, rewired
 from ml.evaluation.swap import reconstruction, swap_test
 from ml.evaluation.tables.cells import Bench, Made
@@ -164,8 +165,6 @@ def make_cnn(bench: Bench, seed: int) -> Made:
 
 
 def _fresh_reader(bench: Bench, scaler: FindingScaler) -> PseudoMRIReader:
-    from ml.data.regions import REGION_NAMES
-
     settings = bench.settings.model
     return PseudoMRIReader(
         settings.classifier,
@@ -235,9 +234,6 @@ class Judge:
             if bool(own.any()):
                 logit[own] = member(coarse[own]).logit
         return logit
-
-
-Batches = Iterator[tuple[Int[Tensor, " some"], Float[Tensor, "some x y z"]]]
 
 
 def in_batches(
