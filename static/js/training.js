@@ -5,6 +5,7 @@
 const EVERY_MS = 1000;
 const AGAIN_MS = 4000; // after an answer that failed, and while nobody looks
 const LOG_LINES = 200;
+const FEW = 30; // points of a curve that are marked one by one
 
 document.addEventListener("DOMContentLoaded", () => {
   const place = document.querySelector("[data-training]");
@@ -167,10 +168,10 @@ class Curves {
     const colours = roles();
     this.names = [...curves.keys()];
     const traces = this.names.map((name, n) => ({
-      type: "scatter", mode: curves.get(name).length > 1 ? "lines" : "markers", name,
+      type: "scatter", mode: curves.get(name).length > FEW ? "lines" : "lines+markers", name,
       x: curves.get(name).map((point) => point[0]), y: curves.get(name).map((point) => point[1]),
       line: { color: colours.lines[n % colours.lines.length], width: 1.8, dash: DASHES[n % DASHES.length] },
-      marker: { color: colours.lines[n % colours.lines.length], size: 6 },
+      marker: { color: colours.lines[n % colours.lines.length], size: 5 },
       hovertemplate: `step %{x:,}: %{y:.4g}<extra>${name.replaceAll("<", "&lt;")}</extra>`,
     }));
     const lines = marks.map((mark) => ({

@@ -94,6 +94,7 @@ def resumed_at(run: TrainingRun, until: int) -> list[dict[str, Any]]:
     """Stage and step at which each attempt after the first began."""
     firsts = (
         run.events.filter(kind="step", seq__lte=until, attempt__gt=1)
+        .exclude(values={})  # scans are read again, which is no step of learning
         .order_by("attempt", "seq")
         .distinct("attempt")
         .values("attempt", "stage", "step", "told_at")
@@ -165,7 +166,7 @@ def _line(event: Mapping[str, Any]) -> dict[str, str]:
     elif kind == "stage":
         text = f"{stage} begins"
     else:
-        text = f"{stage}: {event['text']}"
+        text = f"{stage}: {event['text']}" if stage else event["text"]
     return {"at": event["told_at"], "text": text}
 
 

@@ -167,7 +167,8 @@ def training_line(request: SignedInRequest, run_id: UUID) -> HttpResponse:
     run = _run(request, run_id)
     if not request.headers.get("HX-Request"):
         return redirect(run)
-    context = {"line": presenting.line_of(run, timezone.now()), "run": run}
+    line = presenting.line_of(run, timezone.now())
+    context = {"line": line, "run": run, "is_update": True}
     response = render(request, "registry/partials/training_line.html", context)
     if run.is_final:
         response["HX-Refresh"] = "true"  # the whole page speaks of how it ended
