@@ -1,7 +1,9 @@
 """People are frozen, train nothing, judge a candidate, and go when a patient of them goes."""
 
 import json
+import os
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.utils import timezone
@@ -12,7 +14,12 @@ from apps.patients.models import Patient
 from apps.registry import selectors, services
 from apps.registry.gates import runner
 from apps.registry.gates import services as gates
-from apps.registry.gates.holdouts import folder_of_holdout, hash_of, people_of
+from apps.registry.gates.holdouts import (
+    folder_of_holdout,
+    hash_of,
+    leftover_holdouts,
+    people_of,
+)
 from apps.registry.models import GateCheck, Holdout, TrainingRun
 from apps.registry.training.snapshot import person_of
 from ml.card import Gate, gate_words
@@ -151,6 +158,35 @@ def test_deleting_a_patient_retires_the_holdouts_that_hold_them(
     assert not folder_of_holdout(mine.pk).exists()
     assert folder_of_holdout(other.pk).exists()
     assert not Patient.objects.filter(pk=patient.pk).exists()
+
+
+def test_a_cohort_that_goes_retires_its_holdouts_and_their_folders_go(
+    diagnosed, django_capture_on_commit_callbacks
+):
+    holdout = freeze(cohorts=[diagnosed])
+
+    with django_capture_on_commit_callbacks(execute=True):
+        deleting.delete_cohort(
+            cohort=diagnosed, typed=diagnosed.name, deleted_by=diagnosed.created_by
+        )
+
+    holdout.refresh_from_db()
+    assert holdout.retired_at is not None
+    assert not folder_of_holdout(holdout.pk).exists()
+
+
+def test_folders_that_no_holdout_needs_are_found_and_others_are_not(frozen):
+    folder = folder_of_holdout(frozen.pk)
+    draft = folder.with_name(f"{uuid4()}.2")
+    draft.mkdir()
+    for each in (folder, draft):
+        os.utime(each, (0, 0))
+
+    [leftover] = leftover_holdouts()
+
+    assert draft.name in leftover.what
+    leftover.remove()
+    assert (draft.exists(), folder.exists()) == (False, True)
 
 
 def test_patients_are_not_deleted_from_under_a_check(diagnosed):
