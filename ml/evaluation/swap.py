@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
+from scipy.stats import ttest_ind
 from torch import Tensor
 
 from ml.data.mri import Grid, brain_mask, intensity_range
@@ -15,6 +16,7 @@ from ml.training.pretrain_unet import encode_with_skips
 from ml.unet import UNet3D
 
 Decode = Callable[[Tensor, Sequence[Tensor]], Tensor]
+CHANCE = 0.05
 
 
 class NoContrastError(ValueError):
@@ -27,10 +29,13 @@ class Swap:
 
     Attributes:
         decoded_ml, true_ml: mean ventricle volume of AD minus that of CN, in ml.
+        told: whether the true difference's 95 % interval (Welch) leaves out 0. If it does not, a
+            ratio to it says nothing.
     """
 
     decoded_ml: float
     true_ml: float
+    told: bool
 
     @property
     def ratio(self) -> float:
@@ -97,7 +102,7 @@ def swap_test(
         raise NoContrastError("The swap test needs scans of people with AD and of people without.")
     decoded_ml = _decoded_ml(decode, z, fixed_skips, grid, batch_size)
     true_ml = torch.cat([ventricle_ml(part[:, 0], grid) for part in torch.split(scans, batch_size)])
-    return Swap(_shift(decoded_ml, labels), _shift(true_ml, labels))
+    return Swap(_shift(decoded_ml, labels), _shift(true_ml, labels), _told(true_ml, labels))
 
 
 @torch.no_grad()
@@ -137,7 +142,8 @@ def carried_by(
     volumes_ml = [
         _decoded_ml(decode, z[row].expand_as(z), skips, grid, batch_size) for row in somebody
     ]
-    of_skips = Swap(_shift(torch.stack(volumes_ml).mean(0), labels), of_z.true_ml)
+    decoded_ml = _shift(torch.stack(volumes_ml).mean(0), labels)
+    of_skips = Swap(decoded_ml, of_z.true_ml, of_z.told)
     return Carried(z=of_z.ratio, skips=of_skips.ratio)
 
 
@@ -160,6 +166,14 @@ def _decoded_ml(
 
 def _shift(volume_ml: Float[Tensor, " patients"], labels: Int[Tensor, " patients"]) -> float:
     return float(volume_ml[labels == 1].mean() - volume_ml[labels == 0].mean())
+
+
+def _told(volume_ml: Float[Tensor, " patients"], labels: Int[Tensor, " patients"]) -> bool:
+    """Whether the two groups differ by more than chance; never from one person of a group."""
+    groups = [volume_ml[labels == value].double().numpy() for value in (1, 0)]
+    if min(map(len, groups)) < 2:
+        return False
+    return bool(ttest_ind(*groups, equal_var=False).pvalue < CHANCE)
 
 
 @torch.no_grad()

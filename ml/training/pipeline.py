@@ -34,6 +34,7 @@ from ml.training.evaluate import MOST_SWAPPED, evaluate, youden_threshold
 from ml.training.examples import SHOWN, show
 from ml.training.input_ranges import input_ranges
 from ml.training.learn import (
+    Learned,
     knowledge,
     learn_surrogate,
     one_thread,
@@ -165,22 +166,8 @@ def train_cohort(
         course=course,
     )
     course.stage("write")
-    training = {
-        "settings": settings_to_card(settings),
-        "split": parts.hash,
-        "parts": {"train": len(parts.train), "test": len(parts.test)},
+    training = _figures(cohort, parts, mirage, people, pretrained, learned, threshold) | {
         "graph": graph_report,
-        "inputs": input_ranges(scaler.concepts, [cohort.records[each] for each in parts.train]),
-        "autoencoder": asdict(pretrained),
-        "propagate": [each.losses for each in learned.propagated],
-        "distill": [asdict(each) for each in learned.distilled],
-        "blend": {"chosen": learned.blend, "out_of_fold_log_loss": learned.blend_losses},
-        "surrogate": surrogate_figures(learned.embedding, people),
-        "calibration": {
-            "temperature": 1 / max(float(mirage.calibration.slope), 1e-6),
-            "intercept": float(mirage.calibration.intercept),
-            "threshold": threshold,
-        },
         "reader": asdict(read),
     }
     files = write_weights(out, mirage, drawer, reader)
@@ -207,6 +194,35 @@ def train_cohort(
     )
     write_card(out, card)
     return card
+
+
+def _figures(
+    cohort: Cohort,
+    parts: Parts,
+    mirage: Mirage,
+    people: TrainingPeople,
+    pretrained: PretrainReport,
+    learned: Learned,
+    threshold: float,
+) -> dict[str, Any]:
+    """Settings of a training and what was seen in its stages, for the card."""
+    concepts = mirage.scaler.concepts
+    return {
+        "settings": settings_to_card(mirage.profile),
+        "split": parts.hash,
+        "parts": {"train": len(parts.train), "test": len(parts.test)},
+        "inputs": input_ranges(concepts, [cohort.records[each] for each in parts.train]),
+        "autoencoder": asdict(pretrained),
+        "propagate": [each.losses for each in learned.propagated],
+        "distill": [asdict(each) for each in learned.distilled],
+        "blend": {"chosen": learned.blend, "out_of_fold_log_loss": learned.blend_losses},
+        "surrogate": surrogate_figures(learned.embedding, people),
+        "calibration": {
+            "temperature": 1 / max(float(mirage.calibration.slope), 1e-6),
+            "intercept": float(mirage.calibration.intercept),
+            "threshold": threshold,
+        },
+    }
 
 
 def _show_drawn(

@@ -229,3 +229,19 @@ def test_guesses_train_the_decoder_also_in_the_shortest_schedules(people) -> Non
             unet.decoder.levels.parameters(), fresh.decoder.levels.parameters(), strict=True
         )
     )
+
+
+def test_a_swap_ratio_is_told_only_where_the_groups_truly_differ(people, trained, bank) -> None:
+    scans, labels = people
+    unet = trained[0]
+    mean_skips = [level.float().mean(0, keepdim=True) for level in bank.skips]
+    told = {
+        name: swap_test(
+            unet.decoder, encode(unet, scans), groups, mean_skips, scans[:, None], unet.grid
+        ).told
+        for name, groups in {
+            "disease": labels,
+            "nothing": torch.arange(len(scans)) % 2,
+        }.items()
+    }
+    assert told == {"disease": True, "nothing": False}
