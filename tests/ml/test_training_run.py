@@ -140,7 +140,7 @@ def test_whoever_looks_on_is_told_stages_losses_figures_and_pictures(whole):
         "AUC of the teacher on scans, out of fold",
         "AUC of the surrogate, out of fold",
         "AUC of the CNN on pseudo-MRIs, out of fold",
-        "swap ratio, test people",
+        "SSIM of pseudo-MRIs, test people",
     } <= figures.keys()
     pictures = [event.file for event in onlooker.events if event.kind == "example"]
     assert pictures == ["examples/pseudo-mri.png"]
