@@ -32,9 +32,7 @@ class ValueAttention(nn.Module):
             the paper's ablation 'w/o GAT'.
     """
 
-    def __init__(
-        self, width: int, heads: int, relations: int = 1, *, attends: bool = True
-    ) -> None:
+    def __init__(self, width: int, heads: int, relations: int = 1, *, attends: bool = True) -> None:
         super().__init__()
         self.heads = heads
         self.attends = attends

@@ -6,9 +6,9 @@ import pytest
 from django.db import close_old_connections, connection, transaction
 from django.utils import timezone
 
+from apps.accounts.signing import Signature
 from apps.review.models import Reading, Slot
 from apps.review.services import reading, results
-from apps.accounts.signing import Signature
 from tests.review.factories import make_open_study
 
 pytestmark = pytest.mark.django_db(transaction=True)

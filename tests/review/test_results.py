@@ -16,6 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from apps.accounts.models import FailedSignIn
+from apps.accounts.signing import Signature, SignatureError, sign
 from apps.inference.models import InferenceRun
 from apps.jobs.models import JobState
 from apps.review import analysing
@@ -25,7 +26,6 @@ from apps.review.ratings_of import missing_readings, presentations_of, rated, sh
 from apps.review.reporting.imrmc import ImrmcError, by_diagnosis
 from apps.review.reporting.report import report_of
 from apps.review.services import reading, results
-from apps.accounts.signing import Signature, SignatureError, sign
 from tests.review.factories import freeze, make_draft, make_manager
 from tests.review.readings import read_study
 
