@@ -73,7 +73,8 @@ class TextEncoder:
     @cached_property
     def _identity(self) -> str:
         """What the vectors depend on beside the text: the weights themselves, or a hub's name."""
-        digest = hashlib.sha256(f"{self.model if self._remote else ''}\0{self.pooling}".encode())
+        hub_name = self.model if self._remote else ""
+        digest = hashlib.sha256(f"{hub_name}\0{self.pooling}\0float64".encode())
         for name in () if self._remote else ("config.json", "model.safetensors", "tokenizer.json"):
             path = Path(self.model) / name
             if path.exists():
@@ -135,14 +136,17 @@ class TextEncoder:
                 f"The text encoder {self.model} cannot be loaded ({type(error).__name__}). Give a "
                 "folder with config.json, tokenizer.json and model.safetensors, or a hub name."
             ) from error
-        return tokenizer, model.eval()
+        return tokenizer, model.double().eval()
 
     @torch.no_grad()
     def _encode(self, texts: Sequence[str]) -> Float[Tensor, "texts width"]:
+        """In double precision: in single, a vector's last bits follow the texts it shares a batch
+        with, and with them the weights of a whole training would.
+        """
         tokenizer, model = self._parts
         # Texts of one length share a batch, so that little is padded.
         order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
-        vectors = torch.zeros(len(texts), model.config.hidden_size)
+        vectors = torch.zeros(len(texts), model.config.hidden_size, dtype=torch.float64)
         for start in range(0, len(texts), BATCH):
             places = order[start : start + BATCH]
             batch = tokenizer(
@@ -158,7 +162,7 @@ class TextEncoder:
             else:
                 real = batch["attention_mask"].unsqueeze(-1).to(tokens.dtype)
                 vectors[places] = (tokens * real).sum(1) / real.sum(1)
-        return torch.nn.functional.normalize(vectors, dim=1)
+        return torch.nn.functional.normalize(vectors, dim=1).float()
 
 
 def _minilm_folder() -> Path:
