@@ -5,7 +5,6 @@ from pathlib import Path
 
 from django.conf import settings
 
-from apps.registry.gates.holdouts import folder_of_holdout, frozen_holdouts, people_of
 from apps.registry.models import CHALLENGER, CHAMPION, Bundle, Deployment
 from ml.card import BundleError, fingerprint, gate_words, gates_of, verify
 from ml.concepts import schema
@@ -44,15 +43,6 @@ def shadowed_by() -> Bundle | None:
 def inputs_of(bundle: Bundle | None) -> tuple[str, ...]:
     """Concepts that a bundle reads: the schema without what it holds out as too near the label."""
     return tuple(bundle.card["schema"]) if bundle else schema()
-
-
-def holdout_persons() -> frozenset[str]:
-    """Persons of frozen holdouts, as snapshots call them; no training may see them."""
-    return frozenset(
-        row.get("person_id") or row["participant_id"]
-        for holdout in frozen_holdouts()
-        for row in people_of(folder_of_holdout(holdout.pk))
-    )
 
 
 def folder_of(bundle: Bundle) -> Path:

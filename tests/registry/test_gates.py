@@ -21,7 +21,7 @@ from apps.registry.gates.holdouts import (
     people_of,
 )
 from apps.registry.models import GateCheck, Holdout, TrainingRun
-from apps.registry.training.snapshot import person_of
+from apps.registry.training.people import count_of
 from ml.card import Gate, gate_words
 from tests.factories import BundleFactory, DeploymentFactory, FindingFactory
 from tests.registry.cases import DONE, another, make_admin, make_check, make_holdout
@@ -107,7 +107,7 @@ def test_people_of_a_cohort_are_frozen_with_a_hash_and_no_training_may_see_them(
     assert (holdout.state, holdout.reason) == (JobState.SUCCEEDED, "")
     assert (holdout.people, holdout.people_with_ad) == (12, 6)
     assert holdout.sha256 == hash_of(folder_of_holdout(holdout.pk))
-    assert selectors.holdout_persons() == {person_of(each) for each in diagnosed.patients.all()}
+    assert count_of([diagnosed]).held_out == 12
 
 
 def test_invented_people_are_frozen_whom_no_training_invents(tmp_path):
@@ -127,11 +127,22 @@ def test_invented_people_are_frozen_whom_no_training_invents(tmp_path):
     assert all((held / name / "anat" / f"{name}_T1w.nii.gz").is_file() for name in names)
 
 
+@pytest.mark.parametrize(
+    ("state", "held_out"),
+    [(JobState.QUEUED, 12), (JobState.SUCCEEDED, 12), (JobState.CANCELLED, 0)],
+)
+def test_nobody_is_set_aside_for_a_holdout_that_was_given_up(diagnosed, state, held_out):
+    ended = timezone.now() if state != JobState.QUEUED else None
+    holdout = make_holdout(phantoms=None, state=state, finished_at=ended)
+    holdout.cohorts.add(diagnosed)
+    assert count_of([diagnosed]).held_out == held_out
+
+
 def test_a_retired_holdout_judges_nobody_and_its_people_may_train(diagnosed):
     holdout = freeze(cohorts=[diagnosed])
     gates.retire_holdout(holdout=holdout, now=timezone.now())
 
-    assert selectors.holdout_persons() == frozenset()
+    assert count_of([diagnosed]).held_out == 0
     with pytest.raises(gates.GateCheckError, match="judges nobody"):
         check(BundleFactory(), holdout)
     with pytest.raises(gates.HoldoutError, match="retired already"):

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
+from apps.jobs.models import JobState
 from apps.patients.models import Cohort, Finding, Patient, Scan
 from apps.registry.models import Holdout, TrainingRun
 from apps.registry.training.snapshot import DIAGNOSES, DIAGNOSIS, person_of
@@ -128,8 +129,9 @@ def described(folder: Path) -> dict[str, Any]:
 
 
 def _set_aside() -> QuerySet[Patient, str]:
-    """Identifiers of everybody in a cohort of a holdout that still judges."""
-    holdouts = Holdout.objects.filter(retired_at=None)
+    """Identifiers of everybody in a cohort of a holdout that judges, or that is being frozen."""
+    judging = [JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED]
+    holdouts = Holdout.objects.filter(retired_at=None, state__in=judging)
     cohorts = Cohort.objects.filter(holdouts__in=holdouts)
     return Patient.objects.filter(cohort__in=cohorts).values_list("identifier_hash", flat=True)
 
