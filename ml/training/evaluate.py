@@ -130,19 +130,22 @@ def evaluate(
 
 def _told(metrics: Mapping[str, Any]) -> dict[str, float]:
     """The figures that whoever watches the training sees at its end."""
+    people = f"{metrics['auc']['n']} test people"
     told = {
-        "AUC of the surrogate, test people": metrics["auc"]["value"],
-        "AUC of logistic regression, test people": metrics["logistic_regression"]["auc"]["value"],
+        f"AUC of the surrogate, {people}": metrics["auc"]["value"],
+        f"AUC of logistic regression, {people}": metrics["logistic_regression"]["auc"]["value"],
     }
     if "ssim" in metrics:
         told |= {
             "SSIM of pseudo-MRIs, test people": metrics["ssim"]["pseudo_mri"],
+            "SSIM of the mean brain, test people": metrics["ssim"]["mean_brain"],
             "SSIM of reconstructions, test people": metrics["ssim"]["own_latent_own_skips"],
         }
     if "swap_ratio" in metrics:
         told["swap ratio, test people"] = metrics["swap_ratio"]
     if "heads" in metrics:
-        told["AUC of the fusion, test people"] = metrics["heads"]["fusion"]["value"]
+        fusion = metrics["heads"]["fusion"]
+        told[f"AUC of the fusion, {fusion['n']} test people"] = fusion["value"]
     return told
 
 
