@@ -104,9 +104,14 @@ def test_a_dead_worker_is_replaced_ctrl_c_stops_all_and_the_next_start_finds_the
     assert len(of_folder(first.data_dir)) >= 8
 
     def surrogate_workers():
-        return {p.pid for p in of_folder(first.data_dir) if "--queues=surrogate" in p.cmdline()}
+        return {
+            process.pid
+            for process in of_folder(first.data_dir)
+            if any(word.startswith("--queues=surrogate") for word in process.cmdline())
+        }
 
     before = surrogate_workers()
+    assert before
     for pid in before:
         os.kill(pid, signal.SIGKILL)
     wait_until(lambda: surrogate_workers() - before, seconds=START_S)

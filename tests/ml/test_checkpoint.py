@@ -200,6 +200,15 @@ def test_saving_takes_no_more_than_a_fiftieth_of_the_time(tmp_path):
     assert not course.due()
 
 
+@pytest.fixture
+def _as_on_a_terminal():
+    """Processes that a shell starts in the background ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_as_on_a_terminal")
 def test_ctrl_c_asks_a_training_to_stop_and_a_second_one_ends_it(capsys):
     terminal = Terminal()
     with terminal, terminal.listening():

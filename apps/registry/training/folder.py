@@ -1,10 +1,11 @@
 """Where the files of a training lie: the snapshot of its people, its checkpoints, its pictures."""
 
 import fcntl
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -67,9 +68,8 @@ class RunFolder:
         return path if inside and path.is_file() else None
 
     def kept_bytes(self) -> int:
-        """Size of what a resumed training would need."""
-        files = (file for path in self._needed_to_resume() for file in (path, *path.rglob("*")))
-        return sum(file.stat().st_size for file in files if file.is_file())
+        """Size of what a resumed training would need, while it may be written or deleted."""
+        return sum(_bytes_of(path) for path in self._needed_to_resume())
 
     def drop(self) -> None:
         """Delete what a resumed training would need; the pictures stay."""
@@ -87,6 +87,17 @@ class RunFolder:
         kept = {self.work, self.work / EXAMPLES, self.path / "lock"}
         found = [*self.path.glob("*"), *self.work.glob("*")]
         return [path for path in found if path not in kept]
+
+
+def _bytes_of(path: Path) -> int:
+    """Size of a file or of all below a folder; what has just gone counts nothing."""
+    if path.is_dir():
+        return sum(
+            _bytes_of(Path(folder) / name) for folder, _, names in os.walk(path) for name in names
+        )
+    with suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0
 
 
 def home() -> Path:
