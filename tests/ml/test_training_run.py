@@ -135,7 +135,8 @@ def test_whoever_looks_on_is_told_stages_losses_figures_and_pictures(whole):
     for event in onlooker.events:
         if event.kind == "metric":
             figures |= event.values
-    assert figures["AUC of the surrogate, test people"] == card.metrics["auc"]["value"]
+    auc = card.metrics["auc"]
+    assert figures[f"AUC of the surrogate, {auc['n']} test people"] == auc["value"]
     assert {
         "AUC of the teacher on scans, out of fold",
         "AUC of the surrogate, out of fold",
