@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 
+from apps.accounts.forms_signing import SigningForm
 from apps.accounts.models import User
 from apps.accounts.signing import LONGEST_REASON
 from apps.patients.models import Cohort
@@ -120,30 +121,8 @@ class GateCheckForm(forms.Form):
         field.queryset = Holdout.objects.filter(pk__in=[each.pk for each in frozen_holdouts()])
 
 
-class SigningForm(forms.Form):
-    """Reason and password; what they are worth is for `signing.sign` to say."""
-
-    reason = forms.CharField(
-        label="Reason",
-        label_suffix="",
-        help_text="Kept in the list of deployments beside your role.",
-        required=False,
-        max_length=LONGEST_REASON,
-        widget=forms.Textarea(attrs=AREA),
-    )
-    password = forms.CharField(
-        label="Your password",
-        label_suffix="",
-        help_text="It is your signature.",
-        required=False,
-        max_length=256,
-        strip=False,
-        widget=forms.PasswordInput(attrs={"class": "input", "autocomplete": "current-password"}),
-    )
-
-
 class PromotionForm(SigningForm):
-    """The same, with what stood on the page: the check, and the answer to failed gates."""
+    """Signature, with what stood on the page: the check, and the answer to failed gates."""
 
     check = forms.ModelChoiceField(
         queryset=GateCheck.objects.none(), required=False, widget=forms.HiddenInput
@@ -166,7 +145,7 @@ class PromotionForm(SigningForm):
 
 
 class RollBackForm(SigningForm):
-    """The same, with the champion that stood on the page."""
+    """Signature, with the champion that stood on the page."""
 
     seen = forms.ModelChoiceField(
         queryset=Bundle.objects.all(), required=False, widget=forms.HiddenInput

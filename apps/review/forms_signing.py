@@ -1,32 +1,10 @@
-"""Forms of acts that are signed."""
+"""The form of the one signed act of a study that asks for more than a signature."""
 
 from typing import Any
 
 from django import forms
 
-from apps.accounts.signing import LONGEST_REASON
-
-
-class SigningForm(forms.Form):
-    """Reason and password; what they are worth is for `signing.sign` to say."""
-
-    reason = forms.CharField(
-        label="Reason",
-        label_suffix="",
-        help_text="Kept in the log beside your name.",
-        required=False,  # `sign` refuses an empty one, in the same words everywhere
-        max_length=LONGEST_REASON,
-        widget=forms.Textarea(attrs={"class": "input", "rows": 2}),
-    )
-    password = forms.CharField(
-        label="Your password",
-        label_suffix="",
-        help_text="It is your signature.",
-        required=False,
-        max_length=256,
-        strip=False,
-        widget=forms.PasswordInput(attrs={"class": "input", "autocomplete": "current-password"}),
-    )
+from apps.accounts.forms_signing import SigningForm
 
 
 class LockForm(SigningForm):

@@ -10,27 +10,16 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
+from apps.accounts.forms_signing import Act, SigningForm
 from apps.accounts.requests import SignedInRequest
-from apps.accounts.signing import Signature, SignatureError, sign
-from apps.errors import MirageError
+from apps.accounts.signing import Signature
 from apps.registry import promoting
-from apps.registry.forms_models import PromotionForm, RollBackForm, SigningForm
+from apps.registry.forms_models import PromotionForm, RollBackForm
 from apps.registry.models import Bundle, Deployment, GateCheck
 from apps.registry.selectors import champion
 from apps.registry.versions import Comparison, Verdicts, compare, gates_in
 from apps.registry.views.models import UNPROCESSABLE, check_admin
 from ml.card import Gate
-
-
-@dataclass(frozen=True, slots=True)
-class Act:
-    """What is about to be signed, in words."""
-
-    title: str
-    button: str
-    nothing: str
-    consequences: tuple[str, ...]
-
 
 Do = Callable[[Signature], Deployment]
 
@@ -183,23 +172,9 @@ def _signed(
     evidence: _Evidence | None = None,
 ) -> HttpResponse:
     """Ask for reason and password; do the act with a signature, or say what is wrong."""
-    if request.method == "POST" and form.is_valid():
-        try:
-            signature = sign(
-                user=request.user,
-                password=form.cleaned_data["password"],
-                reason=form.cleaned_data["reason"],
-                address=request.META.get("REMOTE_ADDR", ""),
-                now=timezone.now(),
-            )
-            made = do(signature)
-        except SignatureError as error:
-            form.add_error(error.field, str(error))
-        except MirageError as error:
-            form.add_error(None, str(error))
-        else:
-            messages.success(request, f"{made.bundle} is the {made.alias} from now on.")
-            return redirect("registry:models")
+    if made := form.done(request, do):
+        messages.success(request, f"{made.bundle} is the {made.alias} from now on.")
+        return redirect("registry:models")
     context = {
         "section": "models",
         "bundle": bundle,

@@ -1,7 +1,6 @@
 """Acts of a study's manager that are signed: lock, unblind, export."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from django.contrib import messages
 from django.http import Http404, HttpResponse
@@ -10,26 +9,16 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
+from apps.accounts.forms_signing import Act, SigningForm
 from apps.accounts.requests import SignedInRequest
-from apps.accounts.signing import Signature, SignatureError, sign
-from apps.errors import MirageError
+from apps.accounts.signing import Signature
 from apps.review.exporting import ExportKind
-from apps.review.forms_signing import LockForm, SigningForm
+from apps.review.forms_signing import LockForm
 from apps.review.models import ReaderStudy, StudyState
 from apps.review.ratings_of import missing_readings
 from apps.review.services import results
 
 UNPROCESSABLE = 422
-
-
-@dataclass(frozen=True, slots=True)
-class Act:
-    """What is about to be signed, in words."""
-
-    title: str
-    button: str
-    nothing: str
-    consequences: tuple[str, ...]
 
 
 LOCK = Act(
@@ -166,21 +155,8 @@ def _signed(
     do: Callable[[Signature], HttpResponse],
 ) -> HttpResponse:
     """Ask for reason and password; do the act with a signature, or say what is wrong."""
-    if request.method == "POST" and form.is_valid():
-        now = timezone.now()
-        try:
-            signature = sign(
-                user=request.user,
-                password=form.cleaned_data["password"],
-                reason=form.cleaned_data["reason"],
-                address=request.META.get("REMOTE_ADDR", ""),
-                now=now,
-            )
-            return do(signature)
-        except SignatureError as error:
-            form.add_error(error.field, str(error))
-        except MirageError as error:
-            form.add_error(None, str(error))
+    if (answer := form.done(request, do)) is not None:
+        return answer
     context = {
         "section": "studies",
         "study": study,
