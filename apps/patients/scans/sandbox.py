@@ -4,13 +4,9 @@ What a hostile or merely huge file does, it does to the child. The child is told
 name, has no database and no key, and dies with the worker.
 """
 
-import contextlib
-import ctypes
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,14 +15,12 @@ from pathlib import Path
 from django.conf import settings
 
 from apps.errors import MirageError
+from apps.jobs.child_process import end_child, memory_bytes_of, start_child
 from apps.patients.scans.child import PICTURE, RESULT, VOLUME
 
 MAX_MEMORY_BYTES = 4 * 10**9  # resident, of the child and what it starts
 MAX_SECONDS = 10 * 60  # by the clock; a scan takes half a minute where nobody else works
 _LOOK_EVERY_S = 0.2
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
-_PASSED_ON = ("PATH", "LANG", "LC_ALL", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 
 
 class ScanLimitError(MirageError):
@@ -86,65 +80,29 @@ def preprocess(
                     f"Preprocessing took longer than {max_seconds:.0f} seconds, the limit. Retry "
                     "it when the machine has less to do, or upload it at 1 mm."
                 )
-            if _memory_bytes(process.pid) > max_memory_bytes:
+            if memory_bytes_of(process) > max_memory_bytes:
                 raise ScanLimitError(
                     f"Preprocessing took more than {max_memory_bytes / 1e9:.1f} GB of memory, the "
                     "limit. Resample the scan to 1 mm and upload it again."
                 )
             time.sleep(_LOOK_EVERY_S)
     finally:
-        _end(process)
+        end_child(process)
     return _read(work, process.returncode)
 
 
-def _start(source: Path, work: Path) -> subprocess.Popen[bytes]:
-    """Start the child in a session of its own, with an environment that holds no secret."""
-    parent = os.getpid()
-
-    def tie_to_parent() -> None:
-        if _LIBC is not None:
-            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before the tie was made
-            os._exit(1)
-
+def _start(source: Path, work: Path) -> "subprocess.Popen[bytes]":
     threads = str(settings.MIRAGE_TORCH_THREADS)
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    environment |= {
-        "HOME": str(work),
-        "TMPDIR": str(work),
-        "PYTHONPATH": str(settings.BASE_DIR),
-        "OMP_NUM_THREADS": threads,
-        "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": threads,
-    }
-    return subprocess.Popen(  # noqa: S603 - our own program
-        [sys.executable, "-m", "apps.patients.scans.child", str(source), str(work)],
-        cwd=work,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,  # libraries print headers, and headers hold names
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        preexec_fn=tie_to_parent,  # noqa: PLW1509 - the worker's threads hold no locks it needs
+    return start_child(
+        "apps.patients.scans.child",
+        [str(source), str(work)],
+        folder=work,
+        environment={
+            "HOME": str(work),
+            "OMP_NUM_THREADS": threads,
+            "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": threads,
+        },
     )
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill the child and what it started, if anything is left of them."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _memory_bytes(session: int) -> int:
-    """Resident memory of every process of a session; 0 where the kernel does not say."""
-    pages = 0
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if int((folder / "stat").read_text().rsplit(")", 1)[1].split()[3]) == session:
-                pages += int((folder / "statm").read_text().split()[1])
-        except (OSError, IndexError, ValueError):
-            continue  # it has just ended
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _read(work: Path, status: int) -> Made:

@@ -5,13 +5,10 @@ tied to its worker, so that a killed worker leaves nothing behind that goes on w
 """
 
 import contextlib
-import ctypes
 import json
 import os
 import selectors
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,11 +16,13 @@ from typing import Any
 
 from django.conf import settings
 
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
-_PASSED_ON = (
-    *("PATH", "LANG", "LC_ALL", "HOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH"),
-    *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUBLAS_WORKSPACE_CONFIG"),
+from apps.jobs.child_process import end_child, memory_bytes_of, start_child
+
+_DEVICES_AND_CACHE = (
+    "HOME",
+    "CUDA_VISIBLE_DEVICES",
+    "CUDA_DEVICE_ORDER",
+    "CUBLAS_WORKSPACE_CONFIG",
 )
 _BLOCK = 1 << 16
 
@@ -44,9 +43,7 @@ class TrainingProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        end_child(self._process)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):
@@ -84,15 +81,7 @@ class TrainingProcess:
 
     def memory_mb(self) -> float:
         """What it and its own children hold now; 0 where the kernel does not say."""
-        pages = 0
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                stat = (folder / "stat").read_text().rsplit(")", 1)[1].split()
-                if int(stat[3]) == self._process.pid:
-                    pages += int((folder / "statm").read_text().split()[1])
-            except (OSError, IndexError, ValueError):
-                continue  # it has just ended
-        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+        return memory_bytes_of(self._process) / 2**20
 
     def _lines(self, block: bytes) -> Iterator[dict[str, Any]]:
         *lines, self._rest = (self._rest + block).split(b"\n")
@@ -100,30 +89,14 @@ class TrainingProcess:
             yield json.loads(line)
 
 
-def _start(job: Path, folder: Path) -> subprocess.Popen[bytes]:
-    """Start the child in a session of its own, with an environment that holds no secret."""
-    parent = os.getpid()
-
-    def tie_to_parent() -> None:
-        if _LIBC is not None:
-            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before the tie was made
-            os._exit(1)
-
+def _start(job: Path, folder: Path) -> "subprocess.Popen[bytes]":
     threads = str(settings.MIRAGE_TRAINING_THREADS)
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    environment |= {
-        "TMPDIR": str(folder),
-        "PYTHONPATH": str(settings.BASE_DIR),
-        **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads),
-    }
-    return subprocess.Popen(  # noqa: S603 - our own program
-        [sys.executable, "-m", "apps.registry.training.child", str(job)],
-        cwd=settings.BASE_DIR,
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # what libraries print may quote a record
-        start_new_session=True,
-        preexec_fn=tie_to_parent,  # noqa: PLW1509 - the worker's threads hold no locks it needs
+    libraries = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    return start_child(
+        "apps.registry.training.child",
+        [str(job)],
+        folder=folder,
+        environment=dict.fromkeys(libraries, threads),
+        passed_on=_DEVICES_AND_CACHE,
+        talks=True,
     )
