@@ -7,43 +7,16 @@ document.addEventListener("DOMContentLoaded", async () => {
   const plots = new Map(
     [...place.querySelectorAll("[data-distribution]")].map((plot) => [plot.dataset.distribution, plot]),
   );
-  let found;
-  try {
-    const response = await fetch(place.dataset.distributions, { headers: { Accept: "application/json" } });
-    if (!response.ok) throw new Error(String(response.status));
-    found = (await response.json()).distributions;
-  } catch {
-    for (const plot of plots.values()) say(plot, "The plot could not be loaded. The table has its numbers.");
-    return;
-  }
-  const draw = () => {
-    const colours = roles();
-    for (const distribution of found) {
+  const words = "The plot could not be loaded. The table has its numbers.";
+  const found = await Plots.fetched(place.dataset.distributions, plots.values(), words);
+  if (!found) return;
+  Plots.follow(place, (colours) => {
+    for (const distribution of found.distributions) {
       const plot = plots.get(distribution.id);
       if (plot) Plotly.react(plot, ...picture(distribution, colours));
     }
-    place.dataset.drawn = "true";
-  };
-  draw();
-  // Colours are read from the page, so a change of theme is a reason to read them again.
-  new MutationObserver(draw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  });
 });
-
-function say(plot, words) {
-  plot.textContent = words;
-  plot.classList.add("small", "muted");
-}
-
-function roles() {
-  const style = getComputedStyle(document.documentElement);
-  const role = (name) => style.getPropertyValue(name).trim();
-  return {
-    bar: role("--risk-band"), few: role("--risk-off"), ground: role("--surface"), grid: role("--plot-grid"),
-    axis: role("--plot-axis"), ink: role("--ink"), raised: role("--raised"), line: role("--line-strong"),
-    font: getComputedStyle(document.body).fontFamily,
-  };
-}
 
 // Data, layout and configuration of one plot: steps as columns, levels as rows.
 function picture(distribution, colours) {
@@ -52,8 +25,8 @@ function picture(distribution, colours) {
   const few = Math.max(most / 25, 2.5); // drawn, so that it is seen; said to be few
   const heights = bars.map((bar) => bar.n ?? few);
   const marker = {
-    color: bars.map((bar) => (bar.n === null ? colours.ground : colours.bar)),
-    line: { width: bars.map((bar) => (bar.n === null ? 1 : 0)), color: colours.few }, // hollow, so that print shows it
+    color: bars.map((bar) => (bar.n === null ? colours.surface : colours.band)),
+    line: { width: bars.map((bar) => (bar.n === null ? 1 : 0)), color: colours.off }, // hollow, so that print shows it
   };
   const words = bars.map((bar) => `${bar.label}: ${bar.n === null ? "few" : bar.n.toLocaleString("en-GB")}`);
   const common = { type: "bar", marker, hovertext: words, hoverinfo: "text" };

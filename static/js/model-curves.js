@@ -5,50 +5,20 @@ document.addEventListener("DOMContentLoaded", async () => {
   const place = document.querySelector("[data-model-curves]");
   if (!place) return;
   const plots = [...place.querySelectorAll("[data-curve]")];
-  let found;
-  try {
-    const response = await fetch(place.dataset.modelCurves, { headers: { Accept: "application/json" } });
-    if (!response.ok) throw new Error(String(response.status));
-    found = await response.json();
-  } catch {
-    for (const plot of plots) say(plot, "The plot could not be loaded. The table has its numbers.");
-    return;
-  }
-  const draw = () => {
-    const colours = roles();
+  const found = await Plots.fetched(place.dataset.modelCurves, plots, "The plot could not be loaded. The table has its numbers.");
+  if (!found) return;
+  Plots.follow(place, (colours) => {
     for (const plot of plots) {
       const traces = tracesOf(found.series, plot.dataset.curve, colours);
-      if (traces.length) Plotly.react(plot, traces, layout(colours, plot.dataset.curve, found.series), { displayModeBar: false, responsive: true });
-      else say(plot, "No version has this figure.");
+      if (traces.length) Plotly.react(plot, traces, layout(colours, plot.dataset.curve, found.series), Plots.config);
+      else Plots.say(plot, "No version has this figure.");
     }
-    place.dataset.drawn = "true";
-  };
-  draw();
-  // Colours are read from the page, so a change of theme is a reason to read them again.
-  new MutationObserver(draw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  });
 });
 
 const SYMBOLS = ["circle", "diamond", "square", "triangle-up", "cross", "star"];
 const IDEAL = { calibration_slope: 1, swap_ratio: 1 };
 
-function say(plot, words) {
-  plot.textContent = words;
-  plot.classList.remove("model-plot");
-  plot.classList.add("small", "muted");
-}
-
-function roles() {
-  const style = getComputedStyle(document.documentElement);
-  const role = (name) => style.getPropertyValue(name).trim();
-  return {
-    series: ["--cat-1", "--cat-2", "--cat-3", "--cat-4", "--cat-5", "--cat-6"].map(role),
-    grid: role("--plot-grid"), axis: role("--plot-axis"), ink: role("--ink"), ink2: role("--ink-2"),
-    raised: role("--raised"), line: role("--line-strong"), font: getComputedStyle(document.body).fontFamily,
-  };
-}
-
-// Versions in the order they were made, each once; series beside each other so that no bar hides another.
 function versionsOf(series) {
   const points = series.flatMap((each) => each.points);
   points.sort((a, b) => a.made_at.localeCompare(b.made_at));
@@ -60,7 +30,7 @@ function tracesOf(series, key, colours) {
   return series.map((each, n) => {
     const points = each.points.filter((point) => point.figures[key] !== undefined && valueOf(point.figures[key]) !== null);
     const reach = (end) => points.map((point) => Math.abs((point.figures[key][end] ?? valueOf(point.figures[key])) - valueOf(point.figures[key])));
-    const colour = colours.series[n % colours.series.length];
+    const colour = colours.cats[n % colours.cats.length];
     return {
       type: "scatter", mode: "markers", name: each.name,
       x: points.map((point) => versions.indexOf(point.version) + (n - (series.length - 1) / 2) * 0.12),

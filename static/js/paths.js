@@ -6,24 +6,7 @@ document.addEventListener("DOMContentLoaded", () => {
   if (!place) return;
   const picture = JSON.parse(document.getElementById(place.dataset.paths).textContent);
   place.replaceChildren();
-  const draw = () => {
-    Plotly.react(place, ...plot(picture, roles()));
-    place.dataset.drawn = "true";
-  };
-  draw();
-  // Colours are read from the page, so a change of theme is a reason to read them again.
-  new MutationObserver(draw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
-
-  function roles() {
-    const style = getComputedStyle(document.documentElement);
-    const role = (name) => style.getPropertyValue(name).trim();
-    return {
-      edge: role("--risk"), far: role("--line-strong"), box: role("--surface"), end: role("--selected"),
-      line: role("--line-strong"), ink: role("--ink"), quiet: role("--ink-2"), raised: role("--raised"),
-      font: getComputedStyle(document.body).fontFamily,
-    };
-  }
+  Plots.follow(place, (colours) => Plotly.react(place, ...plot(picture, colours)));
 });
 
 const HEADS = ["Patient", "Finding", "Stands for", "In common", "Disease"];
@@ -51,7 +34,7 @@ function plot({ nodes, edges }, colours) {
       type: "scatter", mode: "lines", hoverinfo: "skip",
       x: points.map((t) => low.x + t * (high.x - low.x)),
       y: points.map((t) => low.y + eased(t) * (high.y - low.y)),
-      line: { width: edge.read ? edge.width : Math.min(edge.width, 3), color: edge.read ? colours.edge : colours.far, dash: edge.read ? "solid" : "5px,4px" },
+      line: { width: edge.read ? edge.width : Math.min(edge.width, 3), color: edge.read ? colours.risk : colours.line, dash: edge.read ? "solid" : "5px,4px" },
     };
   });
   const keys = Object.keys(nodes);
@@ -66,7 +49,7 @@ function plot({ nodes, edges }, colours) {
     ],
     marker: {
       size: [...keys.map(() => 40), ...told.map(() => 9)], opacity: [...keys.map(() => 0), ...told.map(() => 1)],
-      color: colours.box, line: { width: 1.5, color: colours.line },
+      color: colours.surface, line: { width: 1.5, color: colours.line },
     },
   };
   const boxes = keys.map((key) => {
@@ -75,13 +58,13 @@ function plot({ nodes, edges }, colours) {
     if (node.more) rows.push(node.more);
     return {
       ...spot(key), text: rows.join("<br>"), showarrow: false, align: "center", borderpad: 5,
-      bgcolor: node.kind === "disease" ? colours.end : colours.box,
-      bordercolor: node.read ? colours.edge : colours.line, borderwidth: node.kind === "finding" ? 2 : 1,
+      bgcolor: node.kind === "disease" ? colours.selected : colours.surface,
+      bordercolor: node.read ? colours.risk : colours.line, borderwidth: node.kind === "finding" ? 2 : 1,
       font: { color: colours.ink, size: 12, family: colours.font },
     };
   });
   const heads = HEADS.map((text, column) => ({
-    x: column, y: 1.04, yanchor: "bottom", text, showarrow: false, font: { color: colours.quiet, size: 12, family: colours.font },
+    x: column, y: 1.04, yanchor: "bottom", text, showarrow: false, font: { color: colours.ink2, size: 12, family: colours.font },
   }));
   const used = new Set(keys.map((key) => nodes[key].column));
   const most = Math.max(...[1, 2, 3].map((column) => keys.filter((key) => nodes[key].column === column).length));

@@ -5,47 +5,17 @@ document.addEventListener("DOMContentLoaded", async () => {
   const place = document.querySelector("[data-shadow-figures]");
   if (!place) return;
   const plots = [...place.querySelectorAll("[data-shadow]")];
-  let found;
-  try {
-    const response = await fetch(place.dataset.shadowFigures, { headers: { Accept: "application/json" } });
-    if (!response.ok) throw new Error(String(response.status));
-    found = await response.json();
-  } catch {
-    for (const plot of plots) say(plot, "The plot could not be loaded.");
-    return;
-  }
-  const draw = () => {
-    const colours = roles();
+  const found = await Plots.fetched(place.dataset.shadowFigures, plots, "The plot could not be loaded.");
+  if (!found) return;
+  Plots.follow(place, (colours) => {
     for (const plot of plots) {
       if (found[plot.dataset.shadow].length) Plotly.react(plot, ...PICTURES[plot.dataset.shadow](found, colours));
-      else say(plot, "Too few patients for a picture.");
+      else Plots.say(plot, "Too few patients for a picture.");
     }
-    place.dataset.drawn = "true";
-  };
-  draw();
-  // Colours are read from the page, so a change of theme is a reason to read them again.
-  new MutationObserver(draw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  });
 });
 
-const CONFIG = { displayModeBar: false, responsive: true };
 const signed = (number) => number.toFixed(2).replace("-", "−");
-
-function say(plot, words) {
-  plot.textContent = words;
-  plot.classList.remove("model-plot");
-  plot.classList.add("small", "muted");
-}
-
-function roles() {
-  const style = getComputedStyle(document.documentElement);
-  const role = (name) => style.getPropertyValue(name).trim();
-  return {
-    risk: role("--risk"), off: role("--risk-off"), surface: role("--surface"), grid: role("--plot-grid"), axis: role("--plot-axis"),
-    ink: role("--ink"), ink2: role("--ink-2"), raised: role("--raised"), line: role("--line-strong"),
-    font: getComputedStyle(document.body).fontFamily,
-  };
-}
 
 function layout(colours, more) {
   return {
@@ -77,7 +47,7 @@ const PICTURES = {
     return [[trace], layout(colours, {
       xaxis: { ...axis(colours, `probability by ${found.champion}`), range: [0, 1] },
       yaxis: { ...axis(colours, `by ${found.challenger}`), range: [0, 1] }, shapes: [diagonal],
-    }), CONFIG];
+    }), Plots.config];
   },
 
   bands(found, colours) {
@@ -94,6 +64,6 @@ const PICTURES = {
     return [[trace], layout(colours, {
       xaxis: { ...axis(colours, "mean of both probabilities"), range: [0, 1] },
       yaxis: { ...axis(colours, "difference"), nticks: 6 }, shapes,
-    }), CONFIG];
+    }), Plots.config];
   },
 };

@@ -5,28 +5,15 @@ document.addEventListener("DOMContentLoaded", async () => {
   const place = document.querySelector("[data-study-figures]");
   if (!place) return;
   const plots = [...place.querySelectorAll("[data-figure]")];
-  let figures;
-  try {
-    const response = await fetch(place.dataset.studyFigures, { headers: { Accept: "application/json" } });
-    if (!response.ok) throw new Error(String(response.status));
-    figures = await response.json();
-  } catch {
-    for (const plot of plots) say(plot, "The plot could not be loaded. The tables have its numbers.");
-    return;
-  }
-  const draw = () => {
-    const colours = roles();
+  const figures = await Plots.fetched(place.dataset.studyFigures, plots, "The plot could not be loaded. The tables have its numbers.");
+  if (!figures) return;
+  Plots.follow(place, (colours) => {
     for (const plot of plots) {
       const rows = figures[plot.dataset.figure];
       if (rows.length) Plotly.react(plot, ...PICTURES[plot.dataset.figure](rows, colours));
-      else say(plot, NOTHING[plot.dataset.figure]);
+      else Plots.say(plot, NOTHING[plot.dataset.figure]);
     }
-    place.dataset.drawn = "true";
-  };
-  draw();
-  // Colours are read from the page, so a change of theme is a reason to read them again.
-  new MutationObserver(draw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  });
 });
 
 const NOTHING = {
@@ -37,24 +24,6 @@ const NOTHING = {
   cues: "The protocol does not ask for cues.",
 };
 
-function say(plot, words) {
-  plot.textContent = words;
-  plot.classList.remove("study-plot");
-  plot.classList.add("small", "muted");
-}
-
-function roles() {
-  const style = getComputedStyle(document.documentElement);
-  const role = (name) => style.getPropertyValue(name).trim();
-  return {
-    arms: [role("--cat-1"), role("--cat-2"), role("--cat-3")],
-    risk: role("--risk"), band: role("--risk-band"), track: role("--risk-track"), surface: role("--surface"),
-    grid: role("--plot-grid"), axis: role("--plot-axis"), ink: role("--ink"), ink2: role("--ink-2"),
-    raised: role("--raised"), line: role("--line-strong"), font: getComputedStyle(document.body).fontFamily,
-  };
-}
-
-// What all pictures share; `more` is merged in.
 function layout(colours, height, more) {
   return {
     height, margin: { l: 44, r: 12, t: 8, b: 30 }, showlegend: false, dragmode: false,
@@ -67,7 +36,6 @@ function layout(colours, height, more) {
 }
 
 const SYMBOLS = ["circle", "diamond", "square"]; // of the arms, as everywhere
-const CONFIG = { displayModeBar: false, responsive: true };
 const quiet = { showgrid: false, zeroline: false, fixedrange: true };
 const lines = (colours) => ({ gridcolor: colours.grid, zeroline: false, fixedrange: true });
 const names = (colours, more) => ({ ...quiet, autorange: "reversed", automargin: true, ticks: "", tickfont: { color: colours.ink }, ...more });
@@ -92,7 +60,7 @@ const PICTURES = {
     return [[trace], layout(colours, 64 + 28 * rows.length, {
       xaxis: { ...lines(colours), nticks: 6 }, yaxis: names(colours), shapes: [chance], annotations: [word],
       margin: { l: 44, r: 12, t: 8, b: 42 },
-    }), CONFIG];
+    }), Plots.config];
   },
 
   seconds(rows, colours) {
@@ -103,19 +71,19 @@ const PICTURES = {
       const of = (key) => mine.map((row) => row[key]);
       const x = mine.map((row) => readers.indexOf(row.reader) + (n - (arms.length - 1) / 2) * 0.26);
       const words = mine.map((row) => `${row.reader}, ${arm}: median ${row.median.toFixed(0)} s, quartiles ${row.q1.toFixed(0)} to ${row.q3.toFixed(0)} s, ${row.n} readings`);
-      const line = { color: colours.arms[n], width: 1.8 };
+      const line = { color: colours.cats[n], width: 1.8 };
       return [
         { type: "box", x, q1: of("q1"), median: of("median"), q3: of("q3"), lowerfence: of("p10"), upperfence: of("p90"),
           line, fillcolor: colours.surface, whiskerwidth: 0, width: 0.18, hoverinfo: "skip", showlegend: false },
         { type: "scatter", mode: "markers", name: arm, x, y: of("median"), hoverinfo: "text", hovertext: words,
-          marker: { color: colours.arms[n], size: 9, symbol: SYMBOLS[n] } },
+          marker: { color: colours.cats[n], size: 9, symbol: SYMBOLS[n] } },
       ];
     });
     return [traces, layout(colours, 250, {
       showlegend: true, margin: { l: 48, r: 12, t: 8, b: 44 },
       xaxis: { ...quiet, tickvals: readers.map((_, n) => n), ticktext: readers, range: [-0.5, readers.length - 0.5], tickfont: { color: colours.ink } },
       yaxis: { ...lines(colours), ticksuffix: " s", rangemode: "tozero", nticks: 5 },
-    }), CONFIG];
+    }), Plots.config];
   },
 
   places(rows, colours) {
@@ -124,14 +92,14 @@ const PICTURES = {
     const band = { type: "scatter", mode: "lines", line: { width: 0 }, hoverinfo: "skip", x: middle };
     const line = {
       type: "scatter", mode: "lines+markers", x: middle, y: rows.map((row) => row.median),
-      line: { color: colours.arms[0], width: 2 }, marker: { size: 6, color: colours.arms[0] }, hoverinfo: "text",
+      line: { color: colours.cats[0], width: 2 }, marker: { size: 6, color: colours.cats[0] }, hoverinfo: "text",
       hovertext: rows.map((row) => `Places ${row.from} to ${row.to}: ${row.median.toFixed(0)} s, ${row.n} readings`),
     };
-    const fill = { fill: "tonexty", fillcolor: translucent(colours.arms[0], 0.18) };
+    const fill = { fill: "tonexty", fillcolor: translucent(colours.cats[0], 0.18) };
     return [[{ ...band, y: edge("low") }, { ...band, ...fill, y: edge("high") }, line], layout(colours, 250, {
       xaxis: { ...quiet, title: { text: "place in the order", font: { size: 12 } }, nticks: 8 },
       yaxis: { ...lines(colours), ticksuffix: " s", rangemode: "tozero", nticks: 5 }, margin: { l: 48, r: 12, t: 8, b: 44 },
-    }), CONFIG];
+    }), Plots.config];
   },
 
   answers(rows, colours) {
@@ -145,7 +113,7 @@ const PICTURES = {
     }));
     return [traces, layout(colours, 50 + 26 * rows.length, {
       barmode: "stack", bargap: 0.28, xaxis: { ...quiet, tickformat: ".0%", nticks: 5 }, yaxis: names(colours),
-    }), CONFIG];
+    }), Plots.config];
   },
 
   cues(rows, colours) {
@@ -153,13 +121,13 @@ const PICTURES = {
     const traces = rows[0].arms.map(({ arm }, n) => ({
       type: "bar", orientation: "h", name: arm, y: cues,
       x: rows.map((row) => (row.arms[n].of ? row.arms[n].n / row.arms[n].of : 0)),
-      marker: { color: colours.arms[n], pattern: { shape: ["", "/", "x"][n], fillmode: "overlay", fgcolor: colours.surface, size: 6, solidity: 0.2 } },
+      marker: { color: colours.cats[n], pattern: { shape: ["", "/", "x"][n], fillmode: "overlay", fgcolor: colours.surface, size: 6, solidity: 0.2 } },
       hoverinfo: "text", hovertext: rows.map((row) => `${row.cue}, ${arm}: ${row.arms[n].n} of ${row.arms[n].of}`),
     }));
     return [traces, layout(colours, 60 + 32 * rows.length, {
       barmode: "group", bargap: 0.3, showlegend: true, xaxis: { ...lines(colours), tickformat: ".0%", rangemode: "tozero", nticks: 5 },
       yaxis: names(colours), margin: { l: 44, r: 12, t: 8, b: 48 },
-    }), CONFIG];
+    }), Plots.config];
   },
 };
 

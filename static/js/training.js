@@ -165,13 +165,13 @@ class Curves {
 
   draw(curves, marks) {
     this.plot.querySelector("p")?.remove();
-    const colours = roles();
+    const colours = Plots.colours();
     this.names = [...curves.keys()];
     const traces = this.names.map((name, n) => ({
       type: "scatter", mode: curves.get(name).length > FEW ? "lines" : "lines+markers", name,
       x: curves.get(name).map((point) => point[0]), y: curves.get(name).map((point) => point[1]),
-      line: { color: colours.lines[n % colours.lines.length], width: 1.8, dash: DASHES[n % DASHES.length] },
-      marker: { color: colours.lines[n % colours.lines.length], size: 5 },
+      line: { color: colours.cats[n % colours.cats.length], width: 1.8, dash: DASHES[n % DASHES.length] },
+      marker: { color: colours.cats[n % colours.cats.length], size: 5 },
       hovertemplate: `step %{x:,}: %{y:.4g}<extra>${name.replaceAll("<", "&lt;")}</extra>`,
     }));
     const lines = marks.map((mark) => ({
@@ -181,7 +181,7 @@ class Curves {
       x: mark.step, y: 1, yref: "paper", text: "resumed", showarrow: false, xanchor: "left", xshift: 4, yanchor: "top",
       font: { size: 12, color: colours.ink2 },
     }));
-    Plotly.react(this.plot, traces, layout(colours, lines, words, isWide(traces)), { displayModeBar: false, responsive: true });
+    Plotly.react(this.plot, traces, layout(colours, lines, words, isWide(traces)), Plots.config);
   }
 
   // Points behind the last ones; the picture is not drawn anew.
@@ -302,16 +302,6 @@ function addRow(body, name, stage) {
 }
 
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
-
-function roles() {
-  const style = getComputedStyle(document.documentElement);
-  const role = (name) => style.getPropertyValue(name).trim();
-  return {
-    lines: [1, 2, 3, 4, 5, 6].map((n) => role(`--cat-${n}`)), grid: role("--plot-grid"), axis: role("--plot-axis"),
-    ink: role("--ink"), ink2: role("--ink-2"), raised: role("--raised"), line: role("--line-strong"),
-    font: getComputedStyle(document.body).fontFamily,
-  };
-}
 
 // Losses that differ by more than fifty times are read on a logarithmic axis.
 function isWide(traces) {
