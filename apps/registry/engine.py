@@ -114,16 +114,9 @@ def invent_holdout(
         spacing_mm=spacing_mm,
         seed=HOLDOUT_SEEDS + seed,
         workers=1,
+        mark=f"{mark}x",
         progress=progress,
     )
-    for table in ("participants.tsv", "ehr.csv", "truth.tsv"):
-        lines = (out / table).read_text(encoding="utf-8").splitlines(keepends=True)
-        renamed = [line.replace("sub-", f"sub-{mark}x", 1) for line in lines]
-        (out / table).write_text("".join(renamed), encoding="utf-8")
-    for scan in sorted(out.glob("sub-*/anat/*")):
-        scan.rename(scan.with_name(scan.name.replace("sub-", f"sub-{mark}x", 1)))
-    for folder in sorted(out.glob("sub-*")):
-        folder.rename(folder.with_name(folder.name.replace("sub-", f"sub-{mark}x", 1)))
 
 
 class UnfitHoldoutError(MirageError):

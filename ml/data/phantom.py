@@ -2,9 +2,8 @@
 
 One hidden severity drives both the scan and the record. In the scan it widens the ventricles,
 shrinks the hippocampus and thins the cortex; age does a little of the same, and everybody has a
-brain shape, a pattern of sulci and amounts of atrophy of their own, so that the scan is evidence
-of the disease and not proof. All anatomy comes from `ml.data.phantom_anatomy`, the record from
-`ml.data.phantom_ehr`.
+brain shape, sulci and amounts of atrophy of their own, so that the scan is evidence of the disease
+and not proof. All anatomy comes from `ml.data.phantom_anatomy`, the record from `.phantom_ehr`.
 """
 
 import csv
@@ -253,6 +252,7 @@ def make_phantom_cohort(
     progress: Callable[[int, int], None] | None = None,
     config: PhantomConfig | None = None,
     workers: int | None = None,
+    mark: str = "",
 ) -> Path:
     """Write a cohort folder (`ml.data.cohort`) of phantoms, with truth.tsv and cohort.json.
 
@@ -267,6 +267,7 @@ def make_phantom_cohort(
         progress: called with people done and people in all.
         config: strength of the effects; the defaults if None.
         workers: processes; as many as processors if None.
+        mark: letters and digits in every name; without it all cohorts call their people alike.
 
     Raises:
         CohortError: the folder holds a cohort already.
@@ -278,17 +279,16 @@ def make_phantom_cohort(
         raise CohortError(
             f"The folder {out.name} holds a cohort already. Give another one or remove it first."
         )
-    config, on = config or PhantomConfig(), grid(spacing_mm)
-    width = max(4, len(str(patients)))
+    config, on, width = config or PhantomConfig(), grid(spacing_mm), max(4, len(str(patients)))
     jobs = [
-        _Job(out, f"sub-{number:0{width}d}", entropy, on, config)
+        _Job(out, f"sub-{mark}{number:0{width}d}", entropy, on, config)
         for number, entropy in enumerate(SeedSequence(seed).spawn(patients), start=1)
     ]
     rows = []
-    for done, row in enumerate(_run(jobs, on, workers), start=1):
+    for row in _run(jobs, on, workers):
         rows.append(row)
         if progress is not None:
-            progress(done, patients)
+            progress(len(rows), patients)
     _write_tables(out, rows)
     made = {"patients": patients, "spacing_mm": on.spacing_mm, "seed": seed, **asdict(config)}
     (out / "cohort.json").write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
