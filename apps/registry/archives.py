@@ -25,6 +25,7 @@ from apps.registry.selectors import folder_of, problem_of
 from apps.registry.services import UnfitBundleError, register_bundle
 from ml.card import CARD_FILE, FORMAT, BundleError, gate_words, read_card
 from ml.concepts import dictionary
+from ml.data.zip_end import claimed_entries
 
 WEIGHTS = ".safetensors"
 MOST_FILES = 8
@@ -97,7 +98,8 @@ def take_in(file: IO[bytes], *, now: datetime) -> tuple[Bundle, bool]:
 
 def _unpack(file: IO[bytes], folder: Path) -> None:
     """Write the files of a zip that has passed every check, under the names of its card."""
-    _check_end(file)
+    if (claimed := claimed_entries(file)) > MOST_FILES:
+        raise _refused(f"it holds {claimed:,} files; at most {MOST_FILES} are taken")
     try:
         with zipfile.ZipFile(file) as archive:
             entries = _checked(archive)
@@ -119,18 +121,6 @@ def _unpack(file: IO[bytes], folder: Path) -> None:
                 "bundles, then import it again."
             ) from error
         raise _refused("it is no zip, or it is damaged or cut") from None
-
-
-def _check_end(file: IO[bytes]) -> None:
-    """The end record says how many entries there are, before anybody lists them."""
-    size = file.seek(0, 2)
-    file.seek(max(0, size - 65_557))
-    tail = file.read()
-    file.seek(0)
-    at = tail.rfind(b"PK\x05\x06")
-    claimed = struct.unpack_from("<H", tail, at + 10)[0] if 0 <= at <= len(tail) - 22 else 0
-    if claimed > MOST_FILES:
-        raise _refused(f"it holds {claimed:,} files; at most {MOST_FILES} are taken")
 
 
 def _checked(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ml.data.scan_header import Kind, ScanFileError, ScanHeader
+from ml.data.zip_end import claimed_entries
 
 MAX_ENTRIES = 5_000
 MAX_UNPACKED_BYTES = 2**30
@@ -66,11 +67,7 @@ def unpack_dicom_zip(path: Path, folder: Path) -> int:
 def _opened(path: Path) -> zipfile.ZipFile:
     """The end record is read first: it says how many entries there are without listing them."""
     with path.open("rb") as file:
-        file.seek(0, 2)
-        file.seek(max(0, file.tell() - 65_557))
-        tail = file.read()
-    at = tail.rfind(b"PK\x05\x06")
-    claimed = struct.unpack_from("<H", tail, at + 10)[0] if 0 <= at <= len(tail) - 22 else 0
+        claimed = claimed_entries(file)
     if claimed > MAX_ENTRIES:
         raise ScanFileError(
             f"The zip holds {claimed:,} entries; at most {MAX_ENTRIES:,} are taken. {AGAIN}"
