@@ -326,6 +326,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 batch_size=8,
                 mean_skip_share=0.1,
                 neighbour_skip_share=0.5,
+                guess_share=0.25,
                 bfloat16=True,
             ),
         ),
