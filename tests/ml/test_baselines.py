@@ -5,7 +5,7 @@ from sklearn.linear_model import LogisticRegressionCV
 from sklearn.model_selection import StratifiedKFold
 
 from ml.concepts import dictionary
-from ml.evaluation.baselines import BASELINES, BaselineError, fit_baseline, fit_table
+from ml.evaluation.baselines import PEERS, BaselineError, fit_baseline, fit_table
 from ml.evaluation.metrics import auc
 from ml.records import PatientRecord
 
@@ -33,7 +33,7 @@ def people(count=90, seed=0, effect=2.0):
     return records, labels
 
 
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", PEERS)
 def test_every_baseline_finds_what_is_in_the_record(name):
     train, labels = people(60)
     test, truth = people(200, seed=1)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from ml.evaluation.baselines import BASELINES
+from ml.evaluation.baselines import PEERS
 from ml.evaluation.tables.cells import Cell
 from ml.evaluation.tables.drawn import LATENTS, VOXELS, make_alignment, make_drawn
 from ml.evaluation.tables.people import make_people
@@ -80,9 +80,7 @@ def _cells() -> dict[str, Cell]:
     drawn_from = ("people", "autoencoder/default", "cnn")
     aligned = ("people", "autoencoder/default", "graph/real")
     found += [Cell("cnn", make_cnn, ("people", "autoencoder/default"))]
-    found += [
-        Cell(f"record/{each}", make_record, ("people",), {"model": each}) for each in BASELINES
-    ]
+    found += [Cell(f"record/{each}", make_record, ("people",), {"model": each}) for each in PEERS]
     found += [
         Cell(f"drawn/{each}", make_drawn, drawn_from, {"generator": each}, uses)
         for each, uses in (VOXELS | LATENTS).items()
@@ -102,7 +100,7 @@ def _cells() -> dict[str, Cell]:
         )
         for name, variant in VARIANTS.items()
     ]
-    fusions = {f"{each}-pseudo": (f"record/{each}", ("mirage/ours", "cnn")) for each in BASELINES}
+    fusions = {f"{each}-pseudo": (f"record/{each}", ("mirage/ours", "cnn")) for each in PEERS}
     fusions["lr-mri"] = ("record/lr", ("cnn", "cnn"))
     fusions["lr-surrogate"] = ("record/lr", ("mirage/ours", "surrogate"))
     found += [
@@ -155,6 +153,7 @@ ROWS: Mapping[str, Row] = MappingProxyType(
         "mlp": Row(1, "MLP", "record/mlp", "record", 0.72, simple=True),
         "rf": Row(1, "RF", "record/rf", "record", 0.80, simple=True),
         "gb": Row(1, "gradient boosting", "record/gb", "record", simple=True),
+        "catboost": Row(1, "CatBoost", "record/catboost", "record", simple=True),
         "ehr-to-mri": Row(1, "EHR to MRI", "drawn/ehr-to-mri", "cnn", 0.72),
         "ehr-to-latent": Row(1, "EHR to latent, decoded", "drawn/ehr-to-latent", "cnn", 0.72),
         "mvae": Row(1, "multimodal VAE", "drawn/mvae", "cnn", 0.71),
@@ -171,6 +170,7 @@ ROWS: Mapping[str, Row] = MappingProxyType(
         "mlp-pseudo": Row(1, "MLP + pseudo-MRI", "fusion/mlp-pseudo", "fused", 0.75),
         "rf-pseudo": Row(1, "RF + pseudo-MRI", "fusion/rf-pseudo", "fused", 0.78),
         "gb-pseudo": Row(1, "gradient boosting + pseudo-MRI", "fusion/gb-pseudo", "fused"),
+        "catboost-pseudo": Row(1, "CatBoost + pseudo-MRI", "fusion/catboost-pseudo", "fused"),
         "lr-surrogate": Row(1, "LR + surrogate", "fusion/lr-surrogate", "fused"),
         "ours": Row(2, "MIRAGE", "mirage/ours", "surrogate", 0.75),
         **{
