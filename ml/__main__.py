@@ -224,14 +224,21 @@ class Card:
     Attributes:
         bundle: folder of the bundle.
         json: print JSON instead of text.
+        monai: print it as `metadata.json` of MONAI's bundle specification.
     """
 
     bundle: tyro.conf.Positional[Path]
     json: bool = False
+    monai: bool = False
 
     def run(self) -> None:
         """Print the card, or raise if a file is not the one that the card lists."""
         card = verify(self.bundle)
+        if self.monai:
+            from ml.monai_card import monai_metadata
+
+            print(json.dumps(monai_metadata(card), indent=2))
+            return
         mark = fingerprint(self.bundle)
         _say(
             self.json,
