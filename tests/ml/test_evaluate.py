@@ -12,7 +12,8 @@ from ml.data.cohort import Cohort, CohortError
 from ml.data.phantom import make_phantom_cohort
 from ml.evaluation.evaluate import EvaluationSettings, evaluate_bundle
 from ml.evaluation.judged_people import SeenInTrainingError, check_unseen, judged_people
-from ml.evaluation.report import FILES, sentences, verdict, write_report
+from ml.evaluation.report import FILES, view_of, write_report
+from ml.evaluation.report_words import sentences, verdict
 
 pytestmark = pytest.mark.slow
 SETTINGS = EvaluationSettings(new=True, others=("lr",), images=2)
@@ -61,6 +62,22 @@ def test_the_page_says_what_it_is_and_needs_no_network(results, bundle_folder, t
     assert "http" not in text.replace("http-equiv", "")
     assert sum(path.stat().st_size for path in page.parent.iterdir()) < 6_000_000
     assert json.loads((page.parent / "report.json").read_text()) == json.loads(json.dumps(results))
+
+
+def test_the_view_is_plain_json_whose_sections_show_something_or_say_why_not(
+    results, bundle_folder
+):
+    view = view_of(results, verify(bundle_folder))
+    assert json.loads(json.dumps(view)) == view
+    for section in view["sections"]:
+        shown = bool(section["table"] or section["figure"])
+        assert shown != bool(section["empty"]), section["id"]
+        for row in (section["table"] or {"rows": []})["rows"]:
+            assert len(row) == len(section["table"]["head"]), section["id"]
+    ids = [section["id"] for section in view["sections"]]
+    assert len(set(ids)) == len(ids)
+    calibration = view["sections"][ids.index("calibration")]
+    assert calibration["empty"].startswith("Too few"), "24 people are too few for a curve"
 
 
 def test_sentences_say_no_more_than_the_intervals_do(results):
