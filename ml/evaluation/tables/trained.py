@@ -77,8 +77,9 @@ def _changed(settings: Any, path: str, value: Any) -> Any:
 def make_mirage(bench: Bench, seed: int, *, variant: Variant) -> Made:
     """Cells `mirage/...`: surrogates and logits of everybody, and what the CNN reads of both.
 
-    Training people out of fold, from the member that had not seen them; test people from the mean
-    of the members. `served` is what the finished model says of its own training people.
+    Training people out of fold, from the member that had not seen them (the CNN reads those of the
+    unchanged model alone); test people from the mean of the members. `served` is what the finished
+    model says of its own training people.
     """
     dealt, settings = people_of(bench, seed), variant.profile(bench.settings.model)
     unet, z = autoencoder_of(bench, seed, variant.autoencoder)
@@ -109,14 +110,17 @@ def make_mirage(bench: Bench, seed: int, *, variant: Variant) -> Made:
         return volumes[:, 0]
 
     train = dealt.train
-    drawn = in_batches(torch.arange(len(own)), lambda rows: draw(own, train.persons, rows))
+    read = torch.full((len(own),), torch.nan)
+    if variant == Variant():  # fusions need it; of an ablation nobody asks for a threshold
+        rows = torch.arange(len(own))
+        read = judge.train(in_batches(rows, lambda some: draw(own, train.persons, some)))
     judged = in_batches(
         torch.arange(len(dealt.test)),
         lambda rows: draw(reading.surrogate, dealt.test.persons, rows),
     )
     scores = {
         "surrogate": (learned.logit, reading.logits.mean(0)),
-        "cnn": (judge.train(drawn), judge.test(judged)),
+        "cnn": (read, judge.test(judged)),
     }
     figures = scored(
         scores,
