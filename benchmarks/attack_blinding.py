@@ -9,45 +9,24 @@ they are stored, must not. Two lengths show why study copies are not compressed.
 
 import gzip
 import os
-import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.stack import record
+from benchmarks.stack import empty_database, record
 
 CASES_PER_ARM, READERS = 100, 2
 LEVEL = 0.95
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(prefix="mirage-attack-") as folder:
-        os.environ["MIRAGE_DATA_DIR"] = folder
-        os.environ["DJANGO_SETTINGS_MODULE"] = "mirage_web.settings"
-        import django
+    with empty_database() as folder:
+        from django.test import Client
+        from django.test.utils import setup_test_environment
 
-        (Path(folder) / "static").mkdir()
-        django.setup()
-        from mirage_web import embedded
-
-        with embedded.running(Path(folder), durable=False):
-            _measure(Path(folder))
-
-
-def _measure(folder: Path) -> None:
-    from django.conf import settings
-    from django.core.management import call_command
-    from django.test import Client, override_settings
-    from django.test.utils import setup_test_environment
-
-    setup_test_environment()
-    call_command("migrate", verbosity=0)
-    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    with override_settings(
-        MEDIA_ROOT=folder / "media", STORAGES={**settings.STORAGES, "staticfiles": plain}
-    ):
         from tests.review.attacker import read_all
         from tests.review.factories import make_open_study
 
+        setup_test_environment()
         study = make_open_study(
             readers=READERS, cases_per_arm=CASES_PER_ARM, practice_cases=0, repeat_share=0.1
         )

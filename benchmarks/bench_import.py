@@ -8,19 +8,17 @@ long the pages of columns and of problems take. Writes benchmarks/results/import
 
 import argparse
 import csv
-import json
 import multiprocessing
 import os
 import random
 import resource
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from benchmarks.stack import record, use_django
+
 LIMIT_S, LIMIT_MB, PAGE_LIMIT_MS = 60, 400, 300
 PAGE_TIMES = 15
 
@@ -86,14 +84,6 @@ def plain_csv(path):
         return sum(len(row) for row in csv.reader(file))
 
 
-def _django(data_dir):
-    os.environ["MIRAGE_DATA_DIR"] = str(data_dir)
-    os.environ["DJANGO_SETTINGS_MODULE"] = "mirage_web.settings"
-    import django
-
-    django.setup()
-
-
 def database_cpu_s():
     """Processor time so far of the database's process that serves this connection."""
     from django.db import connection
@@ -125,7 +115,7 @@ def page_ms(user, address):
 
 
 def import_file(data_dir, path):
-    _django(data_dir)
+    use_django(data_dir)
     from django.urls import reverse
     from django.utils import timezone
 
@@ -177,7 +167,7 @@ def import_file(data_dir, path):
 
 def bare_copy(data_dir, path):
     """The findings of that import once more, into the emptied table, as bytes made beforehand."""
-    _django(data_dir)
+    use_django(data_dir)
     from django.db import connection
 
     columns = "patient_id, observed_at, recorded_at, concept, value, unit"
@@ -207,7 +197,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="mirage-bench-") as folder:
         data_dir = Path(folder) / "data"
         (data_dir / "static").mkdir(parents=True)
-        _django(data_dir)
+        use_django(data_dir)
         from django.core.management import call_command
 
         from mirage_web import embedded
@@ -226,31 +216,27 @@ def main():
             for step in ("check", "commit")
             for whose in ("", "database_")
         )
-        report = {
-            "rows": rows,
-            "columns": 88,
-            "file_mb": round(path.stat().st_size / 1e6, 1),
+        record(
+            "import",
+            rows=rows,
+            columns=88,
+            file_mb=round(path.stat().st_size / 1e6, 1),
             **times,
-            "validated_and_stored_s": total,
-            "validated_and_stored_cpu_s": round(used, 2),
-            "peak_memory_mb": done["mb"],
-            "plain_csv_s": csv_["s"],
-            "plain_csv_cpu_s": csv_["cpu_s"],
-            "plain_csv_mb": csv_["mb"],
-            "bare_copy_s": bare["s"],
-            "bare_copy_database_cpu_s": bare["cpu_s"],
-            "times_plain_csv": round(total / csv_["s"], 1),
-            "times_bare_copy": round(total / bare["s"], 2),
-            "limit_s": LIMIT_S,
-            "limit_mb": LIMIT_MB,
-            "page_limit_ms": PAGE_LIMIT_MS,
-            "processors": os.cpu_count(),
-            "load": round(os.getloadavg()[0], 1),
-        }
-    out = ROOT / "benchmarks" / "results" / "import.json"
-    out.parent.mkdir(exist_ok=True)
-    out.write_text(json.dumps(report, indent=2) + "\n")
-    print(json.dumps(report, indent=2))
+            validated_and_stored_s=total,
+            validated_and_stored_cpu_s=round(used, 2),
+            peak_memory_mb=done["mb"],
+            plain_csv_s=csv_["s"],
+            plain_csv_cpu_s=csv_["cpu_s"],
+            plain_csv_mb=csv_["mb"],
+            bare_copy_s=bare["s"],
+            bare_copy_database_cpu_s=bare["cpu_s"],
+            times_plain_csv=round(total / csv_["s"], 1),
+            times_bare_copy=round(total / bare["s"], 2),
+            limit_s=LIMIT_S,
+            limit_mb=LIMIT_MB,
+            page_limit_ms=PAGE_LIMIT_MS,
+            load=round(os.getloadavg()[0], 1),
+        )
 
 
 if __name__ == "__main__":

@@ -10,13 +10,11 @@ benchmarks/results/patient_list.json.
 import argparse
 import os
 import statistics
-import tempfile
 import time
-from pathlib import Path
 
 import psutil
 
-from benchmarks.stack import ROOT, record
+from benchmarks.stack import empty_database, record
 
 LIMIT_MS = 300
 REPEATS = 5
@@ -39,10 +37,11 @@ FINDINGS = """
 PREDICTIONS = """
     INSERT INTO inference_prediction
         (id, run_id, patient_id, attempt, answer, probability, low, high, missing, reasons,
-         created_at, is_newest)
+         created_at, is_newest, input_sha256)
     SELECT uuidv7(), %(run)s, id, 1,
         (ARRAY['ad', 'cn', 'uncertain'])[1 + number %% 3], (number * 7919 %% 1000) / 1000.0,
-        (number * 7919 %% 1000) / 2000.0, 1, '[]', '[]', %(now)s, false
+        (number * 7919 %% 1000) / 2000.0, 1, '[]', '[]', %(now)s, false,
+        encode(sha256(number::text::bytea), 'hex')
     FROM patients_patient WHERE cohort_id = %(cohort)s AND number BETWEEN %(first)s AND %(last)s
 """
 BARE = """
@@ -222,26 +221,9 @@ def main():
     parser.add_argument("--patients", type=int, default=100_000)
     parser.add_argument("--concepts", type=int, default=88)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="mirage-bench-") as folder:
-        os.environ["MIRAGE_DATA_DIR"] = folder
-        os.environ["DJANGO_SETTINGS_MODULE"] = "mirage_web.settings"
-        import django
-
-        django.setup()
-        from django.conf import settings
-        from django.core.management import call_command
-
-        from mirage_web import embedded
-
-        settings.STORAGES["staticfiles"]["BACKEND"] = (
-            "django.contrib.staticfiles.storage.StaticFilesStorage"
-        )
-        settings.ALLOWED_HOSTS = [*settings.ALLOWED_HOSTS, "testserver"]
-        with embedded.running(Path(folder), durable=False):
-            call_command("migrate", verbosity=0)
-            measure(options.patients, options.concepts)
+    with empty_database():
+        measure(options.patients, options.concepts)
 
 
 if __name__ == "__main__":
-    assert ROOT.exists()
     main()

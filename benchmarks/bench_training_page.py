@@ -11,12 +11,10 @@ import argparse
 import json
 import math
 import os
-import tempfile
 from datetime import timedelta
-from pathlib import Path
 
 from benchmarks.bench_patient_list import timed
-from benchmarks.stack import record
+from benchmarks.stack import empty_database, record
 
 LIMIT_MS = 500
 STAGES = ("autoencoder", "graph", "distillation", "readers")
@@ -99,24 +97,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--events", type=int, default=10_000)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="mirage-bench-") as folder:
-        os.environ["MIRAGE_DATA_DIR"] = folder
-        os.environ["DJANGO_SETTINGS_MODULE"] = "mirage_web.settings"
-        import django
-
-        django.setup()
-        from django.conf import settings
-        from django.core.management import call_command
-
-        from mirage_web import embedded
-
-        settings.STORAGES["staticfiles"]["BACKEND"] = (
-            "django.contrib.staticfiles.storage.StaticFilesStorage"
-        )
-        settings.ALLOWED_HOSTS = [*settings.ALLOWED_HOSTS, "testserver"]
-        with embedded.running(Path(folder), durable=False):
-            call_command("migrate", verbosity=0)
-            measure(options.events)
+    with empty_database():
+        measure(options.events)
 
 
 if __name__ == "__main__":

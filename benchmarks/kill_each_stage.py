@@ -12,11 +12,9 @@ import argparse
 import os
 import signal
 import sys
-import tempfile
 import time
-from pathlib import Path
 
-from benchmarks.stack import ROOT, record
+from benchmarks.stack import ROOT, empty_database, record
 
 LOOK_EVERY_S = 0.02
 PATIENCE_S = 900
@@ -147,20 +145,9 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--lease-s", type=float, default=15, help="as installed")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="mirage-bench-") as folder:
-        os.environ["MIRAGE_DATA_DIR"] = folder
-        os.environ["MIRAGE_JOB_LEASE_S"] = str(options.lease_s)
-        os.environ["DJANGO_SETTINGS_MODULE"] = "mirage_web.settings"
-        import django
-
-        django.setup()
-        from django.core.management import call_command
-
-        from mirage_web import embedded
-
-        with embedded.running(Path(folder), durable=False):
-            call_command("migrate", verbosity=0)
-            measure(options, Path(folder))
+    os.environ["MIRAGE_JOB_LEASE_S"] = str(options.lease_s)
+    with empty_database() as folder:
+        measure(options, folder)
 
 
 if __name__ == "__main__":

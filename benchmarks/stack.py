@@ -1,4 +1,4 @@
-"""What the benchmarks share: a running demo, the machine's name, and where results go."""
+"""What the benchmarks share: a demo, an empty database, the machine's name, where results go."""
 
 import contextlib
 import json
@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -93,8 +94,31 @@ def demo(data_dir: Path) -> Iterator[Demo]:
         process.wait(60)
 
 
+@contextlib.contextmanager
+def empty_database() -> Iterator[Path]:
+    """PostgreSQL and Valkey with the tables and nobody in them, open to this process.
+
+    Yields:
+        The data folder, which goes at the end.
+    """
+    with tempfile.TemporaryDirectory(prefix="mirage-bench-") as folder:
+        use_django(Path(folder))
+        from django.conf import settings
+        from django.core.management import call_command
+
+        from mirage_web import embedded
+
+        # Pages ask for static files by their hashed names, which nobody has collected here.
+        plain = "django.contrib.staticfiles.storage.StaticFilesStorage"
+        settings.STORAGES["staticfiles"]["BACKEND"] = plain
+        settings.ALLOWED_HOSTS = [*settings.ALLOWED_HOSTS, "testserver"]
+        with embedded.running(Path(folder), durable=False):
+            call_command("migrate", verbosity=0)
+            yield Path(folder)
+
+
 def use_django(data_dir: Path) -> None:
-    """Open the demo's database from this process."""
+    """Open the database of a data folder from this process."""
     os.environ["MIRAGE_DATA_DIR"] = str(data_dir)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mirage_web.settings")
     import django
