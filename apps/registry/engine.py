@@ -143,3 +143,53 @@ def check_gates(
         return gates_of(candidate, champion, holdout, progress=progress)
     except (BundleError, CohortError) as error:
         raise UnfitHoldoutError(str(error)) from error
+
+
+def evaluate(
+    *,
+    bundle: Path,
+    holdout: Path,
+    name: str,
+    is_quick: bool,
+    out: Path,
+    progress: Callable[[str, int, int], None],
+) -> dict[str, Any]:
+    """Everything that is to be known of a bundle on people set aside, as `python -m ml evaluate`.
+
+    Args:
+        bundle: its folder.
+        holdout: cohort folder of the people.
+        name: what people call the holdout.
+        is_quick: whether it is held against logistic regression alone.
+        out: folder that the report is written to: a page, its script, every number as JSON.
+        progress: told the stage, how much of it is done, and of how much.
+
+    Returns:
+        JSON: `view`, all that a page shows, and `headline`, the AUC with its interval and how many
+        people it is of.
+
+    Raises:
+        UnfitHoldoutError: people of the holdout trained the bundle, they are too few, or the
+            bundle cannot be read.
+    """
+    import torch
+
+    from ml.card import BundleError, read_card
+    from ml.data.cohort import CohortError
+    from ml.evaluation.evaluate import EvaluationSettings, evaluate_bundle
+    from ml.evaluation.report import view_of, write_report
+
+    torch.set_num_threads(1)
+    settings = EvaluationSettings(others=("lr",)) if is_quick else EvaluationSettings()
+    try:
+        results = evaluate_bundle(bundle, holdout, settings, progress=progress)
+        card = read_card(bundle)
+    except (BundleError, CohortError) as error:
+        raise UnfitHoldoutError(str(error)) from error
+    about = results["about"]
+    about["cohort"] = name
+    write_report(results, card, out)
+    headline = {"auc": results["bundle"]["auc"]} | {
+        key: about[key] for key in ("people", "with_ad")
+    }
+    return {"view": view_of(results, card), "headline": headline}

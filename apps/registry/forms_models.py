@@ -121,6 +121,20 @@ class GateCheckForm(forms.Form):
         field.queryset = Holdout.objects.filter(pk__in=[each.pk for each in frozen_holdouts()])
 
 
+class EvaluationForm(GateCheckForm):
+    """On whom a version is evaluated; it stands beside the form of the gates."""
+
+    is_quick = forms.BooleanField(
+        label="Quick: held against logistic regression alone",
+        label_suffix="",
+        required=False,
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, auto_id="evaluate_%s", **kwargs)
+        self.fields["holdout"].label = "Evaluate on"
+
+
 class PromotionForm(SigningForm):
     """Signature, with what stood on the page: the check, and the answer to failed gates."""
 

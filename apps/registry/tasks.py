@@ -8,8 +8,9 @@ from uuid import UUID
 
 from celery import shared_task
 
+from apps.registry.evaluations import runner as evaluations
 from apps.registry.gates import runner as gates
-from apps.registry.models import GateCheck, Holdout, TrainingRun
+from apps.registry.models import Evaluation, GateCheck, Holdout, TrainingRun
 from apps.registry.training import runner as training
 
 
@@ -38,3 +39,12 @@ def freeze_holdout_task(*, job_id: str) -> None:
 )
 def check_gates_task(*, job_id: str) -> None:
     gates.check_gates(check_id=UUID(job_id))
+
+
+@shared_task(
+    acks_late=False,
+    soft_time_limit=Evaluation.SOFT_LIMIT_S,
+    time_limit=Evaluation.SOFT_LIMIT_S + 60,
+)
+def evaluate_task(*, job_id: str) -> None:
+    evaluations.evaluate(evaluation_id=UUID(job_id))

@@ -1,8 +1,8 @@
-"""Addresses of versions, holdouts, gate checks and what is signed."""
+"""Addresses of versions, holdouts, gate checks, evaluations and what is signed."""
 
 from django.urls import URLPattern, path
 
-from apps.registry.views import gates, models, signing
+from apps.registry.views import evaluations, gates, models, signing
 
 MODELS: list[URLPattern] = [
     path("models/", models.models, name="models"),
@@ -17,9 +17,35 @@ MODELS: list[URLPattern] = [
     path("models/gates/<uuid:check_id>/", gates.gate_check, name="gate-check"),
     path("models/gates/<uuid:check_id>/cancel/", gates.cancel_gate_check, name="cancel-gate-check"),
     path("models/gates/<uuid:check_id>/retry/", gates.retry_gate_check, name="retry-gate-check"),
+    path("models/evaluations/<uuid:evaluation_id>/", evaluations.evaluation, name="evaluation"),
+    path(
+        "models/evaluations/<uuid:evaluation_id>/cancel/",
+        evaluations.cancel_evaluation,
+        name="cancel-evaluation",
+    ),
+    path(
+        "models/evaluations/<uuid:evaluation_id>/retry/",
+        evaluations.retry_evaluation,
+        name="retry-evaluation",
+    ),
+    path(
+        "models/evaluations/<uuid:evaluation_id>/report.zip",
+        evaluations.report,
+        name="evaluation-report",
+    ),
+    path(
+        "models/evaluations/<uuid:evaluation_id>/report.json",
+        evaluations.report_figures,
+        name="evaluation-figures",
+    ),
     path("models/<int:bundle_id>/", models.version, name="version"),
     path("models/<int:bundle_id>/note/", models.add_note, name="add-note"),
     path("models/<int:bundle_id>/file/", models.download, name="download"),
     path("models/<int:bundle_id>/gates/", gates.request_gate_check, name="request-gate-check"),
+    path(
+        "models/<int:bundle_id>/evaluations/",
+        evaluations.request_evaluation,
+        name="request-evaluation",
+    ),
     path("models/<int:bundle_id>/sign/<str:act>/", signing.sign_act, name="sign"),
 ]

@@ -1,6 +1,5 @@
 """People are frozen, train nothing, judge a candidate, and go when a patient of them goes."""
 
-import json
 import os
 from datetime import timedelta
 from uuid import uuid4
@@ -11,7 +10,7 @@ from django.utils import timezone
 from apps.jobs.models import JobState
 from apps.patients import deleting, dependents
 from apps.patients.models import Patient
-from apps.registry import selectors, services
+from apps.registry import services
 from apps.registry.gates import runner
 from apps.registry.gates import services as gates
 from apps.registry.gates.holdouts import (
@@ -23,8 +22,16 @@ from apps.registry.gates.holdouts import (
 from apps.registry.models import GateCheck, Holdout, TrainingRun
 from apps.registry.training.people import count_of
 from ml.card import Gate, gate_words
-from tests.factories import BundleFactory, DeploymentFactory, FindingFactory
-from tests.registry.cases import DONE, another, make_admin, make_check, make_holdout
+from tests.factories import BundleFactory, DeploymentFactory
+from tests.registry.cases import (
+    DONE,
+    another,
+    freeze,
+    make_admin,
+    make_check,
+    make_holdout,
+    with_donor,
+)
 
 pytestmark = pytest.mark.django_db
 INVENTED = 60
@@ -69,17 +76,6 @@ def candidate(bundle, bundle_folder, tmp_path):
     return services.register_bundle(folder=folder, now=timezone.now())
 
 
-def freeze(**kwargs):
-    defaults = {
-        "name": "May", "cohorts": [], "phantoms": None, "seed": 1, "spacing_mm": 8.0,
-        "requested_by": make_admin(), "now": timezone.now(),
-    }  # fmt: skip
-    holdout = gates.freeze_holdout(**(defaults | kwargs))
-    runner.freeze_holdout(holdout_id=holdout.pk)
-    holdout.refresh_from_db()
-    return holdout
-
-
 def check(candidate, holdout):
     asked = gates.request_gate_check(
         candidate=candidate, holdout=holdout, requested_by=make_admin(), now=timezone.now()
@@ -87,18 +83,6 @@ def check(candidate, holdout):
     runner.check_gates(check_id=asked.pk)
     asked.refresh_from_db()
     return asked
-
-
-@pytest.fixture
-def diagnosed(people):
-    """A cohort whose people have a diagnosis, turn about."""
-    cohort = people(12)
-    for patient in cohort.patients.all():
-        FindingFactory(
-            patient=patient, concept="diagnosis", value=2.0 * (patient.number % 2), unit="",
-            observed_at=timezone.now(), recorded_at=timezone.now(),
-        )  # fmt: skip
-    return cohort
 
 
 def test_people_of_a_cohort_are_frozen_with_a_hash_and_no_training_may_see_them(diagnosed):
@@ -143,7 +127,7 @@ def test_a_retired_holdout_judges_nobody_and_its_people_may_train(diagnosed):
     gates.retire_holdout(holdout=holdout, now=timezone.now())
 
     assert count_of([diagnosed]).held_out == 0
-    with pytest.raises(gates.GateCheckError, match="judges nobody"):
+    with pytest.raises(gates.HoldoutError, match="judges nobody"):
         check(BundleFactory(), holdout)
     with pytest.raises(gates.HoldoutError, match="retired already"):
         gates.retire_holdout(holdout=holdout, now=timezone.now())
@@ -229,25 +213,11 @@ def test_a_candidate_is_judged_beside_the_champion_gate_by_gate(bundle, candidat
 
 
 def test_a_candidate_that_was_trained_on_people_of_the_holdout_is_refused(
-    bundle, candidate, frozen, bundle_folder
+    bundle, candidate, frozen
 ):
-    """One donor of the bundle is made a person of the holdout: the same check, one name later."""
-    from safetensors.torch import load_file, save_file
-
-    from ml.card import sha256_of
-    from ml.skip_bank import person_keys
-
-    folder = selectors.folder_of(candidate)
     person = people_of(folder_of_holdout(frozen.pk))[0]["participant_id"]
-    stored = load_file(folder / "decoder.safetensors")
-    stored["decoder.skip_bank.donor_keys"][0] = person_keys([person])[0]
-    save_file(stored, folder / "decoder.safetensors")
-    card = json.loads((folder / "card.json").read_text())
-    card["files"]["decoder.safetensors"] = sha256_of(folder / "decoder.safetensors")
-    (folder / "card.json").write_text(json.dumps(card))
-    seen = services.register_bundle(folder=folder, now=timezone.now())
 
-    found = check(seen, frozen)
+    found = check(with_donor(candidate, person), frozen)
 
     assert found.state == JobState.FAILED
     assert (

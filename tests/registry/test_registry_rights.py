@@ -9,7 +9,7 @@ from django.urls import reverse
 from apps.accounts.models import User
 from tests.factories import BundleFactory, DeploymentFactory, UserFactory
 from tests.inference.world import CARD
-from tests.registry.cases import make_admin, make_check, make_holdout
+from tests.registry.cases import make_admin, make_check, make_evaluation, make_holdout
 
 pytestmark = pytest.mark.django_db
 
@@ -34,6 +34,12 @@ URLS = {
     "registry:gate-check": ("check", SAFE, "admins"),
     "registry:cancel-gate-check": ("check", WRITE, "admins"),
     "registry:retry-gate-check": ("check", WRITE, "admins"),
+    "registry:request-evaluation": ("bundle", WRITE, "admins"),
+    "registry:evaluation": ("evaluation", SAFE, "users"),
+    "registry:cancel-evaluation": ("evaluation", WRITE, "admins"),
+    "registry:retry-evaluation": ("evaluation", WRITE, "admins"),
+    "registry:evaluation-report": ("evaluation", SAFE, "admins"),
+    "registry:evaluation-figures": ("evaluation", SAFE, "admins"),
     "registry:sign": ("bundle promote", SAFE | WRITE, "admins"),
     "inference:shadow": ("bundle", SAFE, "admins"),
     "inference:shadow-figures": ("bundle", SAFE, "admins"),
@@ -49,7 +55,8 @@ def world():
     candidate = BundleFactory(card=CARD)
     holdout = make_holdout()
     check = make_check(candidate, bundle, holdout=holdout)
-    return {"bundle": candidate, "holdout": holdout, "check": check}
+    evaluation = make_evaluation(candidate, holdout)
+    return {"bundle": candidate, "holdout": holdout, "check": check, "evaluation": evaluation}
 
 
 def address(world, name, made_up=False):

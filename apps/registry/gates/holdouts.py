@@ -14,16 +14,21 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models.functions import Now
 
+from apps.errors import MirageError
 from apps.jobs.models import ACTIVE_STATES, JobState
 from apps.patients.dependents import Amount, Leftover
 from apps.patients.leftovers import is_old
 from apps.patients.models import Cohort, Patient
-from apps.registry.models import GateCheck, Holdout
+from apps.registry.models import Evaluation, GateCheck, Holdout
 from apps.registry.training.snapshot import participant_of
 from ml.card import sha256_of
 
 PEOPLE_FILE = "participants.tsv"
 _ACTIVE = [str(state) for state in ACTIVE_STATES]
+
+
+class HoldoutError(MirageError):
+    """A holdout cannot be frozen or used; the text says why and what to do."""
 
 
 def folder_of_holdout(pk: UUID) -> Path:
@@ -57,13 +62,16 @@ class Holdouts:
     """What deleting patients has to do with holdouts: those that hold them are retired."""
 
     def busy(self, cohort: Cohort, patient: Patient | None) -> str:
-        """People are not taken out from under a freeze or a check."""
+        """People are not taken out from under a freeze, a check or an evaluation."""
         if Holdout.objects.filter(cohorts=cohort, state__in=_ACTIVE).exists():
             return (
                 "A holdout of this cohort is being frozen. Wait until it is, or have an "
                 "administrator cancel it."
             )
-        if GateCheck.objects.filter(holdout__cohorts=cohort, state__in=_ACTIVE).exists():
+        if any(
+            judging.objects.filter(holdout__cohorts=cohort, state__in=_ACTIVE).exists()
+            for judging in (GateCheck, Evaluation)
+        ):
             return (
                 "A model is being judged on a holdout of this cohort. Wait some minutes, or have "
                 "an administrator cancel it."

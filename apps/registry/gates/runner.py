@@ -6,18 +6,14 @@ from uuid import UUID
 
 from apps.errors import MirageError
 from apps.jobs.attempt import Attempt, carry_out
-from apps.patients.models import Patient
 from apps.registry import engine
 from apps.registry.gates.holdouts import folder_of_holdout, hash_of, people_of
-from apps.registry.models import GateCheck, Holdout, TrainingRun
+from apps.registry.gates.judging import by_its_name, check_people
+from apps.registry.models import GateCheck, Holdout
 from apps.registry.selectors import folder_of
-from apps.registry.training.snapshot import person_of, write_cohort
+from apps.registry.training.snapshot import write_cohort
 
 PROGRESS_EVERY = 25  # invented people between two writes of the row
-
-
-class HoldoutChangedError(MirageError):
-    """The people of a holdout are no longer those that were frozen."""
 
 
 class StorageError(MirageError):
@@ -84,54 +80,18 @@ def _write(attempt: Attempt[Holdout], holdout: Holdout, draft: Path) -> None:
 
 def _check(attempt: Attempt[GateCheck]) -> None:
     check = attempt.job()
-    folder = folder_of_holdout(check.holdout_id)
-    if check.holdout.retired_at is not None:
-        raise HoldoutChangedError(
-            f"{check.holdout.name} was retired meanwhile. Freeze another holdout and check again."
-        )
-    if hash_of(folder) != check.holdout.sha256:
-        raise HoldoutChangedError(
-            f"The people of {check.holdout.name} are not those that were frozen (another SHA-256). "
-            "Retire it, freeze another holdout and check again."
-        )
-
-    _check_not_trained_on(check)
+    check_people(check.candidate, check.holdout)
 
     def progress(done: int, total: int) -> None:
         with attempt.writing() as held:
             held.done, held.total = done, total
             held.save(update_fields=["done", "total"])
 
-    try:
+    with by_its_name(check.holdout):
         found = engine.check_gates(
             candidate=folder_of(check.candidate),
             champion=folder_of(check.champion) if check.champion else None,
-            holdout=folder,
+            holdout=folder_of_holdout(check.holdout_id),
             progress=progress,
         )
-    except engine.UnfitHoldoutError as error:  # which calls the holdout by its folder
-        raise engine.UnfitHoldoutError(
-            str(error).replace(folder.name, check.holdout.name)
-        ) from error
     attempt.finish(gates=found["gates"], report=found["report"])
-
-
-def _check_not_trained_on(check: GateCheck) -> None:
-    """Refuse a candidate that was trained here before the holdout was frozen, on people of it.
-
-    A bundle names a few donors alone, so the evaluation's own check knows most people only by luck.
-    """
-    run = TrainingRun.objects.filter(bundle=check.candidate).first()
-    frozen_at = check.holdout.finished_at
-    if run is None or frozen_at is None or frozen_at < run.requested_at:
-        return  # made elsewhere, or trained without them
-    people = people_of(folder_of_holdout(check.holdout_id))
-    held = {row.get("person_id") or row["participant_id"] for row in people}
-    learned = Patient.objects.filter(cohort__in=run.cohorts.all(), created_at__lte=run.requested_at)
-    seen = sum(person_of(each) in held for each in learned.only("pk", "identifier_hash"))
-    if seen:
-        raise engine.UnfitHoldoutError(
-            f"{seen:,} of {len(people):,} people of {check.holdout.name} trained "
-            f"{check.candidate}: training run {run.number} began before they were frozen. "
-            "Freeze people of other cohorts, or train again without them."
-        )

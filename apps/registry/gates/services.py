@@ -11,19 +11,15 @@ from django.db import transaction
 from apps.accounts.models import User
 from apps.errors import MirageError
 from apps.jobs import queue
-from apps.jobs.models import JobState
 from apps.patients.models import Cohort
-from apps.registry.gates.holdouts import folder_of_holdout
+from apps.registry.gates.holdouts import HoldoutError, folder_of_holdout
+from apps.registry.gates.judging import held_to_judge
 from apps.registry.models import Bundle, GateCheck, Holdout
 from apps.registry.selectors import champion, problem_of
 
 FEWEST_PHANTOMS, MOST_PHANTOMS = 20, 5_000
 SPACINGS_MM = (8.0, 4.0, 2.0)
 STEPS = 8  # of a gate check, as ml.evaluation.promotion counts them
-
-
-class HoldoutError(MirageError):
-    """A holdout cannot be frozen or used; the text says why and what to do."""
 
 
 class GateCheckError(MirageError):
@@ -88,7 +84,8 @@ def retire_holdout(*, holdout: Holdout, now: datetime) -> None:
     held = Holdout.objects.select_for_update().get(pk=holdout.pk)
     if held.retired_at is not None:
         raise HoldoutError(f"{held.name} is retired already.")
-    if not held.is_final or held.gate_checks.active().exists():
+    judging = held.gate_checks.active().exists() or held.evaluations.active().exists()
+    if not held.is_final or judging:
         raise HoldoutError(
             f"{held.name} is in use: it is being frozen, or a model is being judged on it. Wait "
             "until that has ended, or cancel it."
@@ -110,17 +107,12 @@ def request_gate_check(
     """Queue the gates of a candidate beside the present champion.
 
     Raises:
-        GateCheckError: it is the champion, its files are damaged, the holdout judges nobody, or
-            the same check is under way.
+        GateCheckError: it is the champion, its files are damaged, or the same check is under way.
+        HoldoutError: the holdout judges nobody.
     """
-    held = Holdout.objects.select_for_update().get(pk=holdout.pk)  # nobody retires it meanwhile
-    model = champion()
+    held, model = held_to_judge(holdout), champion()
     if candidate == model:
         raise GateCheckError(f"{candidate} is the champion: there is nothing to judge it against.")
-    if held.state != JobState.SUCCEEDED or held.retired_at is not None:
-        raise GateCheckError(
-            f"{held.name} judges nobody: it is retired or not frozen yet. Choose another holdout."
-        )
     for bundle in (candidate, model):
         if bundle is not None and (problem := problem_of(bundle)):
             raise GateCheckError(problem)

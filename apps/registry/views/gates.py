@@ -34,7 +34,7 @@ def holdouts(request: SignedInRequest) -> HttpResponse:
             form.add_error(None, str(error))
         else:
             return redirect("registry:holdouts")
-    found = Holdout.objects.prefetch_related("cohorts", "gate_checks")
+    found = Holdout.objects.prefetch_related("cohorts", "gate_checks", "evaluations")
     context = {
         "section": "models",
         "form": form,

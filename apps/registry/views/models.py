@@ -14,7 +14,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from apps.accounts.requests import SignedInRequest
 from apps.errors import MirageError
 from apps.registry import archives, services
-from apps.registry.forms_models import GateCheckForm, ImportForm, NoteForm
+from apps.registry.evaluations.presenting import latest_of, pairs_of
+from apps.registry.forms_models import EvaluationForm, GateCheckForm, ImportForm, NoteForm
 from apps.registry.gates.holdouts import frozen_holdouts
 from apps.registry.models import CHAMPION, Bundle, Deployment
 from apps.registry.promoting import may_administer
@@ -109,6 +110,7 @@ def compare(request: SignedInRequest) -> HttpResponse:
     context: dict[str, Any] = {"section": "models", "chosen": len(chosen)}
     if len(chosen) == 2:
         context["comparison"] = compare_versions(*chosen)
+        context["evaluations"] = pairs_of(*chosen)
     context["versions"] = Bundle.objects.all()[:VERSIONS_PER_PAGE]
     return render(request, "registry/compare.html", context)
 
@@ -177,6 +179,8 @@ def _version(
         "check": newest,
         "gates": gates_in(newest.gates) if newest else (),
         "gate_form": GateCheckForm(),
+        "evaluations": latest_of(bundle, RUNS_SHOWN),
+        "evaluation_form": EvaluationForm(),
         "has_holdouts": bool(frozen_holdouts()),
         "runs_in_all": runs.count(),
         "runs": runs.visible_to(request.user).select_related("cohort", "patient")[:RUNS_SHOWN],

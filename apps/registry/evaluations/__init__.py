@@ -1,0 +1,1 @@
+"""A bundle on people set aside: asked for, computed, shown, downloaded."""
