@@ -93,7 +93,8 @@ def test_a_web_process_never_loads_torch_or_numpy():
         "import django, sys; django.setup();"
         "from django.urls import get_resolver; list(get_resolver().reverse_dict);"
         "import mirage_web.wsgi;"
-        "print([m for m in ('torch', 'numpy', 'nibabel', 'ml.predictor') if m in sys.modules])"
+        "heavy = ('torch', 'numpy', 'nibabel', 'plotly', 'ml.predictor', 'ml.evaluation');"
+        "print([m for m in heavy if m in sys.modules])"
     )
     result = subprocess.run(
         [sys.executable, "-c", code],
