@@ -22,7 +22,7 @@ class Tables:
         first_seed: the first of them.
         rows: names of rows, as `lr mirage no-kg`; all by default.
         people: phantoms a seed.
-        cohort: folder of a cohort in the place of phantoms.
+        cohort: folder of a cohort, or of OASIS-1 as it is handed out, in the place of phantoms.
         train_share: share of the persons that train.
         short: few people and steps: a run of a minute or two that shows the way and no result.
         workers: cells made at the same time.

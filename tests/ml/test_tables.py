@@ -11,6 +11,7 @@ from sklearn.metrics import f1_score
 
 from ml.config import PROFILES
 from ml.data.cohort import Cohort
+from ml.data.oasis import RECORD
 from ml.data.phantom import make_phantom_cohort
 from ml.evaluation.tables import cells as cells_module
 from ml.evaluation.tables.cells import Bench, Cell, Made, code_version, with_needs
@@ -20,6 +21,7 @@ from ml.evaluation.tables.results import _over_seeds, at_threshold, f1, readable
 from ml.evaluation.tables.run import chosen_rows, make_cells
 from ml.evaluation.tables.settings import TablesError, TableSettings, short
 from ml.evaluation.tables.trained import CoarseVoxels, Variant
+from tests.ml.oasis_case import FAILED, LOST, YOUNG, write_oasis
 
 CALLS = []
 
@@ -284,3 +286,15 @@ def test_the_same_record_in_both_parts_is_refused(made, tmp_path):
     assert len(Cohort.load(copied).records) == 80
     with pytest.raises(TablesError, match="exactly the record of somebody who trains"):
         people_of(Bench(tmp_path, replace(bench.settings, cohort=copied), CELLS), 1)
+
+
+def test_of_oasis_those_old_enough_to_be_judged_are_dealt_with_the_inputs_it_has(tmp_path):
+    folder = write_oasis(tmp_path, people=90)
+    bench = Bench(tmp_path / "out", replace(short(), cohort=folder, train_share=0.5), CELLS)
+    bench.make("people", 1)
+    dealt = people_of(bench, 1)
+    assert [each.id for each in dealt.scaler.concepts] == list(RECORD.values())
+    ages = [each.values["age"] for part in (dealt.train, dealt.test) for each in part.records]
+    assert min(ages) >= 60
+    assert len(ages) == 90 - YOUNG - FAILED - LOST
+    assert not set(dealt.train.persons) & set(dealt.test.persons)

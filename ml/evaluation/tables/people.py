@@ -9,8 +9,12 @@ import torch
 from jaxtyping import Float, Float16, Int
 from torch import Tensor
 
+from ml.concepts import Concept, dictionary
 from ml.data.cohort import Cohort, split_by_person
 from ml.data.mri import grid
+from ml.data.oasis import RECORD as OASIS_RECORD
+from ml.data.oasis import TABLE as OASIS_TABLE
+from ml.data.oasis import read_oasis
 from ml.data.phantom import make_phantom_cohort
 from ml.data.regions import regional_volumes_ml
 from ml.evaluation.baselines.generators import record_table
@@ -23,6 +27,25 @@ from ml.training.split import model_concepts
 
 FEWEST = 10
 """People of each diagnosis in each part."""
+JUDGED_FROM_YEARS = 60.0
+"""Of OASIS-1: younger people have no CDR above 0."""
+TELLING = 8
+"""Values of a record from which on two people hardly share it by chance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The people to deal, and what is read of them.
+
+    Attributes:
+        cohort: of all.
+        ids: those with a record, a scan and a diagnosis.
+        concepts: columns of a record.
+    """
+
+    cohort: Cohort
+    ids: tuple[str, ...]
+    concepts: tuple[Concept, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +109,8 @@ class Dealt:
 
 def make_people(bench: Bench, seed: int) -> Made:
     """Cell `people`: the scans of both parts, read once."""
-    cohort, train, test = _deal(bench, seed)
+    source, train, test = _deal(bench, seed)
+    cohort = source.cohort
     here = grid(bench.settings.model.spacing_mm)
     tensors = {}
     for name, ids in (("train", train), ("test", test)):
@@ -107,9 +131,9 @@ def make_people(bench: Bench, seed: int) -> Made:
 
 def people_of(bench: Bench, seed: int) -> Dealt:
     """Both parts, with the scans of cell `people`."""
-    cohort, train, test = _deal(bench, seed)
-    scans = bench.tensors("people", seed)
-    scaler = FindingScaler(model_concepts()).fit([cohort.records[each] for each in train])
+    source, train, test = _deal(bench, seed)
+    cohort, scans = source.cohort, bench.tensors("people", seed)
+    scaler = FindingScaler(source.concepts).fit([cohort.records[each] for each in train])
 
     def part(name: str, ids: tuple[str, ...]) -> Part:
         records = [cohort.records[each] for each in ids]
@@ -137,20 +161,15 @@ def people_of(bench: Bench, seed: int) -> Dealt:
     )
 
 
-def _deal(bench: Bench, seed: int) -> tuple[Cohort, tuple[str, ...], tuple[str, ...]]:
-    """The cohort and the ids of both parts.
+def _deal(bench: Bench, seed: int) -> tuple[Source, tuple[str, ...], tuple[str, ...]]:
+    """The people and the ids of both parts.
 
     Raises:
         TablesError: too few people of a diagnosis, or the same record in both parts.
     """
-    cohort = Cohort.load(bench.settings.cohort or _phantoms(bench, seed))
-    scanned = set(cohort.ids_with_scan())
-    persons = {
-        each: cohort.persons[each]
-        for each in cohort.ids
-        if each in scanned and each in cohort.records and cohort.labels[each] is not None
-    }
-    share = bench.settings.train_share
+    source = _source(bench, seed)
+    cohort, share = source.cohort, bench.settings.train_share
+    persons = {each: cohort.persons[each] for each in source.ids}
     parts = split_by_person(persons, seed=seed, fractions={"train": share, "test": 1 - share})
     for name, ids in parts.items():
         ad = sum(cohort.labels[each] == 1 for each in ids)
@@ -160,13 +179,41 @@ def _deal(bench: Bench, seed: int) -> tuple[Cohort, tuple[str, ...], tuple[str, 
                 f"record, a scan and a diagnosis; the tables need {FEWEST} of each. Give a larger "
                 "cohort or another share."
             )
-    _check_no_copies(cohort, parts["train"], parts["test"])
-    return cohort, parts["train"], parts["test"]
+    _check_no_copies(source, parts["train"], parts["test"])
+    return source, parts["train"], parts["test"]
 
 
-def _check_no_copies(cohort: Cohort, train: tuple[str, ...], test: tuple[str, ...]) -> None:
-    seen = {tuple(sorted(cohort.records[each].values.items())) for each in train}
-    copies = sum(tuple(sorted(cohort.records[each].values.items())) in seen for each in test)
+def _source(bench: Bench, seed: int) -> Source:
+    """Phantoms of the seed, a cohort folder, or OASIS-1 as it is handed out."""
+    folder = bench.settings.cohort or _phantoms(bench, seed)
+    if (folder / OASIS_TABLE).exists():
+        known = dictionary()
+        concepts = tuple(known[name] for name in OASIS_RECORD.values())
+        return _complete(read_oasis(folder).cohort, concepts, from_years=JUDGED_FROM_YEARS)
+    return _complete(Cohort.load(folder), model_concepts())
+
+
+def _complete(cohort: Cohort, concepts: tuple[Concept, ...], *, from_years: float = 0.0) -> Source:
+    """Those who have a record, a scan and a diagnosis, and are old enough to be judged."""
+    scanned = set(cohort.ids_with_scan())
+    young = {each.id for each in cohort.participants if (each.age_years or from_years) < from_years}
+    ids = tuple(
+        each
+        for each in cohort.ids
+        if each in scanned - young and each in cohort.records and cohort.labels[each] is not None
+    )
+    return Source(cohort, ids, concepts)
+
+
+def _check_no_copies(source: Source, train: tuple[str, ...], test: tuple[str, ...]) -> None:
+    read = {each.id for each in source.concepts}
+
+    def row(participant: str) -> tuple[tuple[str, float], ...]:
+        values = source.cohort.records[participant].values
+        return tuple(sorted((name, value) for name, value in values.items() if name in read))
+
+    seen = {row(each) for each in train}
+    copies = sum(len(row(each)) >= TELLING and row(each) in seen for each in test)
     if copies:
         raise TablesError(
             f"{copies} of {len(test)} test people have exactly the record of somebody who trains. "

@@ -23,7 +23,8 @@ class TableSettings:
         profile: name in `ml.config.PROFILES`.
         people: phantoms a seed, if no cohort is given.
         train_share: share of the persons that train; the others judge.
-        cohort: folder of a cohort, of which each seed deals the persons anew; None for phantoms.
+        cohort: folder of a cohort or of OASIS-1 as it is handed out, of which each seed deals the
+            persons anew; None for phantoms.
         members: folds that a slow generative baseline is trained without, each in turn; fast ones
             and MIRAGE take all folds of the profile.
         ehr_to_mri, voxel_diffusion: training of the slow baselines.
