@@ -122,6 +122,12 @@ def invent_holdout(
 class UnfitHoldoutError(MirageError):
     """A bundle cannot be judged on a holdout; the text says why and what to do."""
 
+    @classmethod
+    def of(cls, error: Exception) -> "UnfitHoldoutError":
+        """A refusal of `ml`; what its command line would have one do about names cannot be done."""
+        said, is_about_names, _ = str(error).partition(" If they are other people whose ids")
+        return cls(f"{said} Freeze other people, and ask again." if is_about_names else said)
+
 
 def check_gates(
     *, candidate: Path, champion: Path | None, holdout: Path, progress: Callable[[int, int], None]
@@ -142,7 +148,7 @@ def check_gates(
     try:
         return gates_of(candidate, champion, holdout, progress=progress)
     except (BundleError, CohortError) as error:
-        raise UnfitHoldoutError(str(error)) from error
+        raise UnfitHoldoutError.of(error) from error
 
 
 def evaluate(
@@ -185,7 +191,7 @@ def evaluate(
         results = evaluate_bundle(bundle, holdout, settings, progress=progress)
         card = read_card(bundle)
     except (BundleError, CohortError) as error:
-        raise UnfitHoldoutError(str(error)) from error
+        raise UnfitHoldoutError.of(error) from error
     about = results["about"]
     about["cohort"] = name
     write_report(results, card, out)

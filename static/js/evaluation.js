@@ -13,6 +13,9 @@ document.addEventListener("DOMContentLoaded", () => {
       Plotly.react(plot, figure.data, layoutOf(figure.layout, colours), Plots.config);
     }
   });
+  // On paper a figure is as wide as the page, whatever it was on the screen.
+  addEventListener("beforeprint", () => plots.forEach((plot) => Plotly.relayout(plot, { width: 660 })));
+  addEventListener("afterprint", () => plots.forEach((plot) => Plotly.relayout(plot, { width: null, autosize: true })));
 });
 
 // The report chooses colours that can be read on light and on dark; here each has its role in the theme.

@@ -1,4 +1,4 @@
-"""An administrator compares, checks gates, promotes, predicts, and rolls back; workers go on."""
+"""An administrator compares, evaluates, checks gates, promotes and rolls back; workers go on."""
 
 import shutil
 
@@ -43,7 +43,7 @@ def holdout(admin, tmp_path):
     return made
 
 
-def test_from_comparing_to_promoting_predicting_and_rolling_back(
+def test_from_comparing_and_evaluating_to_promoting_predicting_and_rolling_back(
     page, admin, candidate, bundle, holdout, people, workers, sign_in, axe
 ):
     cohort = people(6)
@@ -66,6 +66,21 @@ def test_from_comparing_to_promoting_predicting_and_rolling_back(
     assert axe(page) == []
 
     page.goto(f"/models/{candidate.pk}/")
+    page.get_by_label("Evaluate on").select_option(label="People of May")
+    page.get_by_label("Quick: held against logistic regression alone").check()
+    page.get_by_role("button", name="Evaluate").click()
+    expect(page.get_by_role("heading", name="In words")).to_be_visible(timeout=90_000)
+    expect(page.locator("[data-evaluation]")).to_have_attribute("data-drawn", "true")
+    expect(page.locator("[data-figure='roc'] .scatterlayer .trace")).to_have_count(2)
+    page.get_by_text("As a table").first.click()
+    assert axe(page) == []
+    for name in ("Report", "All numbers as JSON"):
+        with page.expect_download() as started:
+            page.get_by_role("link", name=name).click()
+        assert started.value.suggested_filename.startswith("evaluation-mirage-candidate.")
+
+    page.goto(f"/models/{candidate.pk}/")
+    expect(page.get_by_role("link", name="People of May")).to_be_visible()
     page.get_by_label("Holdout").select_option(label="People of May")
     page.get_by_role("button", name="Check the gates").click()
     expect(page.get_by_role("heading", name="Gate by gate")).to_be_visible(timeout=90_000)

@@ -141,6 +141,8 @@ def test_people_who_trained_the_bundle_are_refused_by_name_and_by_training_run(
         assert found.state == JobState.FAILED
         assert words in found.reason
         assert (found.view, found.report_sha256) == ({}, "")
+    assert "--new" not in by_name.reason
+    assert "Freeze other people, and ask again." in by_name.reason
     assert not reports.report_of(by_name).exists()
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from apps.jobs.models import JobState
@@ -31,14 +32,43 @@ class Section:
     points: Sequence[Sequence[str]]
     thinned: int
 
+    @property
+    def height(self) -> int:
+        """About how many lines it takes, so that two columns end side by side."""
+        table, lines = self.said["table"], 4 + len(self.said["help"] + self.said["empty"]) // 80
+        lines += 2 + 2 * len(table["rows"]) if table else 0
+        return lines + (18 if self.said["figure"] else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What stands between two sections that need the whole width, in two columns; or one that does.
+
+    Opening a table moves nothing but what stands beneath it in the same column.
+    """
+
+    left: Sequence[Section]
+    right: Sequence[Section]
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """The sections for one kind of reader."""
 
-    reader: str
     heading: str
     sections: Sequence[Section]
+
+    @property
+    def rows(self) -> Iterator[Row]:
+        """The sections in their order, down the left column and then down the right one."""
+        for is_wide, run in groupby(self.sections, key=lambda each: each.is_wide):
+            found = list(run)
+            if is_wide:
+                yield from (Row([each], []) for each in found)
+            else:
+                ends = [_longer_of(found, cut) for cut in range(1, len(found) + 1)]
+                cut = ends.index(min(ends)) + 1
+                yield Row(found[:cut], found[cut:])
 
 
 def parts_of(view: Json) -> list[Part]:
@@ -47,7 +77,7 @@ def parts_of(view: Json) -> list[Part]:
     for reader, heading in READERS.items():
         found = [_section(each) for each in view.get("sections", ()) if each["reader"] == reader]
         if found:
-            parts.append(Part(reader, heading, found))
+            parts.append(Part(heading, found))
     return parts
 
 
@@ -73,13 +103,19 @@ def pairs_of(first: Bundle, second: Bundle) -> list[tuple[Evaluation, Evaluation
     return [(one[key], two[key]) for key in one if key in two]
 
 
+def _longer_of(sections: Sequence[Section], cut: int) -> int:
+    """Height of the longer column if the left one ends here."""
+    heights = [each.height for each in sections]
+    return max(sum(heights[:cut]), sum(heights[cut:]))
+
+
 def _section(said: Json) -> Section:
     table, figure = said["table"], said["figure"]
     has_figure_alone = figure is not None and table is None
     step = _step(figure) if has_figure_alone else 1
     return Section(
         said=said,
-        is_wide=bool(table) and (len(table["head"]) > NARROW or figure is not None),
+        is_wide=table is not None and len(table["head"]) > NARROW,
         points=list(_points(figure, step)) if has_figure_alone else (),
         thinned=step,
     )
