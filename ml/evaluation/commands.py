@@ -308,7 +308,7 @@ class Evaluate:
         new: nobody of the cohort trained the bundle, though some are called the same.
         most: people at most.
         prevalence: share of AD for which predictive values are given.
-        images: people whose pseudo-MRI is compared with their scan, at most.
+        images: people whose pseudo-MRI is drawn, read and compared with their scan, at most.
         seed: of folds, bootstrap and of what is hidden.
         json: print the figures instead of the place of the page.
     """
@@ -320,17 +320,20 @@ class Evaluate:
     new: bool = False
     most: int = 5000
     prevalence: float = 0.1
-    images: int = 40
+    images: int = 120
     seed: int = 1
     json: bool = False
 
     def run(self) -> None:
         """Write the report and say where it is."""
+        import torch
+
         from ml.card import verify
         from ml.evaluation.evaluate import EvaluationSettings, evaluate_bundle
         from ml.evaluation.report import write_report
         from ml.progress import Stages
 
+        torch.set_num_threads(1)  # two threads on busy cores are slower (method.md trap 12)
         settings = EvaluationSettings(
             new=self.new,
             most=self.most,

@@ -12,27 +12,39 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from sklearn.model_selection import StratifiedGroupKFold
 
-from ml.bundle import load_decoder, load_mirage
+from ml.bundle import load_decoder, load_mirage, load_reader
 from ml.card import BundleCard, verify
+from ml.concept_linking import Embed
 from ml.concepts import Concept, dictionary
 from ml.data.cohort import Cohort
-from ml.data.mri import brain_mask, grid, intensity_range
+from ml.data.mri import VolumeError
 from ml.evaluation import clinical
 from ml.evaluation.baselines import BASELINES, fit_baseline
+from ml.evaluation.cnn_maps import map_figures
+from ml.evaluation.drawn_people import DrawnPeople, drawn_judges
+from ml.evaluation.explanation_tests import explanation_figures
 from ml.evaluation.judged_people import JudgedPeople, check_unseen, judged_people
 from ml.evaluation.metrics import Scores, auc, auc_difference, proportion, scorecard
+from ml.evaluation.other_schema import under_other_schema
+from ml.evaluation.pictures import picture_figures
+from ml.evaluation.privacy import donor_gates, membership_figures
+from ml.evaluation.quick_reading import QuickReading
 from ml.evaluation.robustness import probabilities
+from ml.evaluation.stored_states import under_spoiled_states
 from ml.evaluation.stress import refused_as_outside, under_hiding
-from ml.losses import ssim
-from ml.mirage import Mirage, PseudoMRIDecoder
+from ml.evaluation.trial import Figures, Progress, Trial, told, unusable
+from ml.evaluation.two_ways import neighbours_vote, two_ways
 from ml.predictor import Predictor
 from ml.records import Answer, PatientRecord
+from ml.text_encoder import TextEncoder
+from ml.user_cache import USER_CACHE
 
-FOLDS = 5
+FOLDS, FOLDS_OF_MANY, MANY_PEOPLE = 5, 3, 1_000
+"""Parts that record-only models are cross-fitted over; of many people two thirds are enough to fit
+on, and five tuned forests would take most of the time of a report."""
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 LEAST_OF_A_SUBGROUP = 30
 LEAST_OF_A_CLASS = 5
@@ -42,7 +54,6 @@ BASELINE_LABELS = {
     "gb": "Gradient boosting",
     "mlp": "MLP",
 }
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +64,8 @@ class EvaluationSettings:
         new: nobody of the cohort trained the bundle, though some are called the same.
         most: people at most, the first ones of the cohort.
         prevalence: share of AD for which predictive values are given.
-        images: people whose pseudo-MRI is compared with their scan, at most.
+        images: people whose pseudo-MRI is drawn, read and compared with their scan, at most.
+        explained: people on whose records explanations are tested, at most.
         others: record-only models to hold the bundle against.
         seed: of folds, bootstrap and of what is hidden.
     """
@@ -61,7 +73,8 @@ class EvaluationSettings:
     new: bool = False
     most: int = 5000
     prevalence: float = 0.1
-    images: int = 40
+    images: int = 120
+    explained: int = 40
     others: tuple[str, ...] = tuple(BASELINES)
     seed: int = 1
 
@@ -72,6 +85,7 @@ def evaluate_bundle(
     settings: EvaluationSettings,
     *,
     train: Path | None = None,
+    embed: Embed | None = None,
     progress: Progress,
 ) -> dict[str, Any]:
     """All figures of one bundle on one cohort.
@@ -82,6 +96,7 @@ def evaluate_bundle(
         settings: see there.
         train: cohort for the record-only models; without it they are cross-fitted on the people
             who judge.
+        embed: names to unit vectors, to link another schema; by default MiniLM's.
         progress: told the stage, how much of it is done, and of how much.
 
     Raises:
@@ -91,13 +106,25 @@ def evaluate_bundle(
     people = judged_people(cohort, bundle, new=settings.new, most=settings.most)
     training = _training(people, cohort, train)
     predictor, mirage = Predictor.load(bundle), load_mirage(bundle, card)
-    drawer = load_decoder(bundle, card).decoder
+    trial = Trial(
+        card=card,
+        mirage=mirage,
+        drawer=load_decoder(bundle, card).decoder,
+        reader=load_reader(bundle, card),
+        cohort=cohort,
+        people=people,
+        seed=settings.seed,
+    )
     probability = probabilities(mirage, people.records)
     progress("record-only models", 0, len(settings.others))
     others = _baselines(people, training, card, settings, progress)
     threshold = float(card.training["calibration"]["threshold"])
     best = max(others, key=lambda name: auc(others[name], people.labels).value)
-    progress("robustness", 0, 1)
+    progress("missing and strange records", 0, 2)
+    hidden = under_hiding(QuickReading(mirage).probabilities, people, settings.seed)
+    progress("missing and strange records", 1, 2)
+    outside = refused_as_outside(predictor, people, settings.seed)
+    progress("missing and strange records", 2, 2)
     return {
         "about": _about(cohort, people, card, settings, train),
         "bundle": _figures(probability, people, threshold, settings),
@@ -113,10 +140,48 @@ def evaluate_bundle(
         "decision": _decision(probability, others[best], people),
         "answers": _answers(predictor, people),
         "subgroups": _subgroups(probability, people),
-        "hidden": under_hiding(partial(probabilities, mirage), people, settings.seed),
-        "outside": refused_as_outside(predictor, people, settings.seed),
-        "images": _images(cohort, people, mirage, drawer, settings, progress),
+        "hidden": hidden,
+        "outside": outside,
+        **_parts(trial, settings, others[best], embed, progress),
     }
+
+
+def _parts(
+    trial: Trial,
+    settings: EvaluationSettings,
+    best_other: Scores,
+    embed: Embed | None,
+    progress: Progress,
+) -> dict[str, Figures]:
+    """What not every cohort and bundle can answer; a part that cannot says why."""
+
+    def alone(stage: str, part: Callable[[], Figures]) -> Figures:
+        progress(stage, 0, 1)
+        found = told(part)
+        progress(stage, 1, 1)
+        return found
+
+    found = {
+        "states": told(lambda: under_spoiled_states(trial, progress)),
+        "schema": alone(
+            "other schema",
+            lambda: under_other_schema(trial, embed or TextEncoder(cache=USER_CACHE)),
+        ),
+        "explanations": told(lambda: explanation_figures(trial, settings.explained, progress)),
+        "gates": alone("swap and donor copy test", lambda: donor_gates(trial)),
+        "neighbours": alone("neighbours' vote", lambda: neighbours_vote(trial)),
+    }
+    pictured: dict[str, Callable[[DrawnPeople], Figures]] = {
+        "images": lambda drawn: picture_figures(trial, drawn),
+        "readers": lambda drawn: two_ways(trial, drawn, best_other),
+        "maps": lambda drawn: map_figures(trial, drawn, progress),
+        "membership": lambda drawn: membership_figures(trial, drawn, progress),
+    }
+    try:
+        drawn = drawn_judges(trial, settings.images, progress)
+    except VolumeError as error:
+        return found | dict.fromkeys(pictured, unusable(error))
+    return found | {name: told(partial(part, drawn)) for name, part in pictured.items()}
 
 
 def _training(
@@ -164,7 +229,13 @@ def _fitted_on(people: JudgedPeople, train: Path | None) -> str:
         return train.name
     if people.trained:
         return f"the {len(people.trained)} people who trained the bundle"
-    return f"{FOLDS} folds of the same people"
+    return f"{_folds(people)} folds of the same people"
+
+
+def _folds(people: JudgedPeople) -> int:
+    """As many as there are people of the rarer diagnosis, at most five; three of many people."""
+    fewest = int(np.bincount(people.labels, minlength=2).min())
+    return min(FOLDS_OF_MANY if len(people) >= MANY_PEOPLE else FOLDS, fewest)
 
 
 def _figures(
@@ -229,8 +300,7 @@ def _cross_fitted(
     name: str, concepts: tuple[Concept, ...], people: JudgedPeople, seed: int
 ) -> Scores:
     """Each person's score from a model that saw none of their visits."""
-    fewest = int(np.bincount(people.labels, minlength=2).min())
-    folds = StratifiedGroupKFold(min(FOLDS, fewest), shuffle=True, random_state=seed)
+    folds = StratifiedGroupKFold(_folds(people), shuffle=True, random_state=seed)
     found = np.full(len(people), np.nan)
     for fit, held in folds.split(people.labels, people.labels, people.persons):
         model = fit_baseline(
@@ -296,57 +366,3 @@ def _if_enough(
     if len(labels) < LEAST_OF_A_SUBGROUP or fewest < LEAST_OF_A_CLASS:
         return None
     return asdict(auc(probability[rows], labels))
-
-
-@torch.no_grad()
-def _images(
-    cohort: Cohort,
-    people: JudgedPeople,
-    mirage: Mirage,
-    drawer: PseudoMRIDecoder,
-    settings: EvaluationSettings,
-    progress: Progress,
-) -> dict[str, Any] | None:
-    """SSIM, PSNR and L1 inside the brain of pseudo-MRI and mean brain; None without scans."""
-    scanned = set(cohort.ids_with_scan())
-    places = [i for i, each in enumerate(people.ids) if each in scanned][: settings.images]
-    if not places:
-        return None
-    here = grid(mirage.profile.spacing_mm)
-    mask, span = torch.from_numpy(brain_mask(here).copy()), intensity_range(here)
-    surrogates = mirage.surrogate(mirage.scaler.encode([people.records[i] for i in places]))
-    mean_brain = drawer(surrogates.mean(0, keepdim=True))
-    rows = []
-    for done, (place, surrogate) in enumerate(zip(places, surrogates, strict=True), start=1):
-        scan = torch.from_numpy(cohort.normalised_volumes([people.ids[place]], here)).float()[
-            :, None
-        ]
-        guesses = {"pseudo_mri": drawer(surrogate[None]), "mean_surrogate": mean_brain}
-        rows.append(
-            {
-                name: [
-                    float(ssim(guess, scan, mask, data_range=span)[0]),
-                    *_distances(guess, scan, mask, span),
-                ]
-                for name, guess in guesses.items()
-            }
-        )
-        progress("images", done, len(places))
-    return {"people": len(places)} | {
-        name: dict(
-            zip(
-                ("ssim", "psnr_db", "l1"),
-                np.mean([row[name] for row in rows], axis=0).round(4).tolist(),
-                strict=True,
-            )
-        )
-        for name in ("pseudo_mri", "mean_surrogate")
-    }
-
-
-def _distances(
-    guess: torch.Tensor, scan: torch.Tensor, mask: torch.Tensor, span: float
-) -> tuple[float, float]:
-    """PSNR in dB and mean absolute distance, over the voxels of the brain mask."""
-    gap = (guess - scan)[0, 0][mask]
-    return float(10 * torch.log10(span**2 / (gap**2).mean())), float(gap.abs().mean())

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-QUIET, OURS, OTHER, THIRD = "#8a939b", "#2a8fa3", "#c26a12", "#8a63c9"
+QUIET, OURS, OTHER = "#8a939b", "#2a8fa3", "#c26a12"
+TITLE_SIZE = 13
 
 
 def figure(
@@ -14,20 +15,20 @@ def figure(
     y_range: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
     """Traces over two titled axes; whoever draws it sets the colour and kind of the letters."""
-    plain = {"gridcolor": "rgba(128,128,128,0.25)", "zeroline": False}
-    down = {"title": {"text": y}, **plain}
+    plain = {"gridcolor": "rgba(128,128,128,0.25)", "zeroline": False, "automargin": True}
+    down = {"title": {"text": y, "font": {"size": TITLE_SIZE}}, **plain}
     if y_range is not None:
         down["range"] = list(y_range)
     return {
         "data": [dict(trace) for trace in traces],
         "layout": {
-            "xaxis": {"title": {"text": x}, **plain},
+            "xaxis": {"title": {"text": x, "font": {"size": TITLE_SIZE}}, **plain},
             "yaxis": down,
-            "margin": {"l": 56, "r": 12, "t": 8, "b": 48},
+            "margin": {"l": 56, "r": 12, "t": 48, "b": 48},
             "height": 320,
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
-            "legend": {"orientation": "h", "y": 1.12},
+            "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"},
         },
     }
 
@@ -126,3 +127,38 @@ def against_share(
         x,
         "AUC",
     )
+
+
+def spoiled_states(found: Mapping[str, Any]) -> dict[str, Any]:
+    """AUC against the share of findings whose concept states are exchanged, or random."""
+    ways = (("exchanged", "Exchanged", OURS), ("random", "Random directions", OTHER))
+    curves = [
+        points(
+            [0.0, *(100 * each["share"] for each in found[way])],
+            [found["complete"], *(each["auc"] for each in found[way])],
+            label,
+            colour,
+        )
+        for way, label, colour in ways
+    ]
+    chance = line([0.0, 100.0], [0.5, 0.5], "Chance", QUIET, dash="dot")
+    return figure([*curves, chance], "Findings whose states are spoiled, %", "AUC")
+
+
+def group_differences(regions: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:
+    """AD minus CN of each region, in scans and in pseudo-MRIs."""
+    kinds = (
+        ("scan_ad_minus_cn_ml", "Scans", OTHER),
+        ("pseudo_ad_minus_cn_ml", "Pseudo-MRIs", OURS),
+    )
+    drawn = figure(
+        [
+            points(names, [each[key] for each in regions], label, colour) | {"mode": "markers"}
+            for key, label, colour in kinds
+        ],
+        "",
+        "AD minus CN, ml",
+    )
+    drawn["layout"]["scattermode"] = "group"
+    drawn["layout"]["yaxis"]["zeroline"] = True
+    return drawn

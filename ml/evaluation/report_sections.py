@@ -1,13 +1,10 @@
 """The sections of a report: what each shows, to whom, or why it shows nothing."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
-
 from ml.evaluation import report_figures as figures
-from ml.evaluation.report_words import interval, signed
-
-Reader = Literal["clinician", "scientist"]
-Results = Mapping[str, Any]
+from ml.evaluation.report_layout import Results, Section, not_told, section, table
+from ml.evaluation.report_picture_sections import picture_sections
+from ml.evaluation.report_words import interval, percent, signed
+from ml.evaluation.trial import is_told
 
 SCORES = {
     "auc": "AUC, DeLong",
@@ -31,48 +28,7 @@ ANSWERS = {
 }
 
 
-def section(
-    name: str,
-    title: str,
-    reader: Reader,
-    *,
-    help_text: str = "",
-    table: Mapping[str, Any] | None = None,
-    figure: Mapping[str, Any] | None = None,
-    empty: str = "",
-) -> dict[str, Any]:
-    """One section; a section without table and figure says why."""
-    return {
-        "id": name,
-        "title": title,
-        "reader": reader,
-        "help": help_text,
-        "table": table,
-        "figure": figure,
-        "empty": "" if table or figure else empty,
-    }
-
-
-def table(
-    caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, text: bool = False
-) -> dict[str, Any]:
-    """Cells that are formatted already; the first of a row is its header, the others numbers.
-
-    Args:
-        caption: above the table.
-        head: names of the columns.
-        rows: as wide as the head.
-        text: the other cells are words.
-    """
-    return {
-        "caption": caption,
-        "head": list(head),
-        "rows": [list(row) for row in rows],
-        "text": text,
-    }
-
-
-def sections(results: Results) -> list[dict[str, Any]]:
+def sections(results: Results) -> list[Section]:
     """All sections, those of a clinician first."""
     return [
         _beside(results),
@@ -90,14 +46,17 @@ def sections(results: Results) -> list[dict[str, Any]]:
         _missing(results),
         _answers(results),
         _scores(results),
-        _groups(results),
         _subgroups(results),
+        _groups(results),
         _outside(results),
-        _images(results),
+        _schema(results),
+        _states(results),
+        *picture_sections(results),
+        _explanations(results),
     ]
 
 
-def _beside(results: Results) -> dict[str, Any]:
+def _beside(results: Results) -> Section:
     bundle, best = results["bundle"], results["best_other"]
     rows = [[results["about"]["bundle"], interval(bundle["auc"], 3), ""]]
     for name, other in results["others"].items():
@@ -114,7 +73,7 @@ def _beside(results: Results) -> dict[str, Any]:
     )
 
 
-def _missing(results: Results) -> dict[str, Any]:
+def _missing(results: Results) -> Section:
     return section(
         "missing",
         "When values are missing",
@@ -126,7 +85,7 @@ def _missing(results: Results) -> dict[str, Any]:
     )
 
 
-def _answers(results: Results) -> dict[str, Any]:
+def _answers(results: Results) -> Section:
     answers = results["answers"]
     rows = [[label, str(answers["counts"][name])] for name, label in ANSWERS.items()]
     covered = answers["covered"]
@@ -143,7 +102,7 @@ def _answers(results: Results) -> dict[str, Any]:
     )
 
 
-def _scores(results: Results) -> dict[str, Any]:
+def _scores(results: Results) -> Section:
     bundle, about = results["bundle"], results["about"]
     error = bundle["calibration_error"]
     rows = [[label, interval(bundle[name], 3)] for name, label in SCORES.items()]
@@ -158,14 +117,14 @@ def _scores(results: Results) -> dict[str, Any]:
         "All figures of the bundle",
         "scientist",
         help_text=f"Threshold {bundle['threshold']:.3f}, chosen out of fold in training. "
-        f"Predictive values at a prevalence of {100 * about['settings']['prevalence']:.0f} %. "
+        f"Predictive values at a prevalence of {percent(about['settings']['prevalence'])}. "
         f"Bootstrap: {about['replicates']} samples, cases and controls apart, seed "
         f"{about['settings']['seed']}.",
         table=table("Surrogate", ["Figure", "Value (95 % interval)"], rows),
     )
 
 
-def _groups(results: Results) -> dict[str, Any]:
+def _groups(results: Results) -> Section:
     rows = [
         [each["name"], interval(each["auc"]), signed(each["change"])]
         for each in results["hidden"]["groups"]
@@ -178,7 +137,7 @@ def _groups(results: Results) -> dict[str, Any]:
     )
 
 
-def _subgroups(results: Results) -> dict[str, Any]:
+def _subgroups(results: Results) -> Section:
     rows = [
         [group["name"], str(group["people"]), interval(group["auc"])]
         for group in results["subgroups"]
@@ -192,7 +151,7 @@ def _subgroups(results: Results) -> dict[str, Any]:
     )
 
 
-def _outside(results: Results) -> dict[str, Any]:
+def _outside(results: Results) -> Section:
     rows = [[each["name"], interval(each["refused"])] for each in results["outside"]]
     return section(
         "outside",
@@ -202,26 +161,114 @@ def _outside(results: Results) -> dict[str, Any]:
     )
 
 
-def _images(results: Results) -> dict[str, Any]:
-    images = results["images"]
+def _schema(results: Results) -> Section:
+    name, title, found = "schema", "Another clinic's table", results["schema"]
+    if not is_told(found):
+        return not_told(name, title, found, "scientist")
+    rows = [["own names and units", interval(found["own_names"]), "", ""]]
+    rows += [
+        [
+            each["name"],
+            interval(each["auc"]),
+            signed(each["change"]),
+            f"{round(each['linked_rightly']['value'] * each['columns'])} of {each['columns']}",
+        ]
+        for each in found["situations"]
+    ]
+    refused = found["situations"][0]["refused_cells"]
+    return section(
+        name,
+        title,
+        "scientist",
+        help_text="The same people under other column names and in other units, linked by the "
+        "names of the dictionary and by the nearness of texts, with nobody to correct it. "
+        f"{refused} cells were refused as implausible for the concept they were linked to.",
+        table=table(
+            "AUC from the table as linked",
+            ["Table", "AUC", "Change, paired", "Columns linked rightly"],
+            rows,
+        ),
+    )
+
+
+def _states(results: Results) -> Section:
+    name, title, found = "states", "Concept states exchanged", results["states"]
+    if not is_told(found):
+        return not_told(name, title, found, "scientist")
     rows = [
-        [label, f"{of['ssim']:.3f}", f"{of['psnr_db']:.1f}", f"{of['l1']:.3f}"]
-        for name, label in (
-            ("pseudo_mri", "Pseudo-MRI"),
-            ("mean_surrogate", "One mean picture for everybody"),
-        )
-        if images and (of := images[name])
+        [
+            percent(one["share"]),
+            interval(one["auc"]),
+            signed(one["change"]),
+            interval(other["auc"]),
+            signed(other["change"]),
+        ]
+        for one, other in zip(found["exchanged"], found["random"], strict=True)
     ]
     return section(
-        "images",
-        "Pictures",
+        name,
+        title,
         "scientist",
+        help_text="A bundle keeps no graph, but what the graph's layers made of each finding. Here "
+        "these states belong to the wrong findings, or to none, while values stay right; "
+        f"mean of {found['draws']} draws, whose spread is in the interval. A curve that stays up "
+        "says that the values answer, and not what the graph knows of their findings. Graphs "
+        "rewired before training are rows of the tables.",
+        figure=figures.spoiled_states(found),
         table=table(
-            f"Inside the brain, {images['people']} people",
-            ["Guess", "SSIM", "PSNR, dB", "L1"],
+            "AUC when the states of so many findings are spoiled",
+            ["Findings", "Exchanged: AUC", "Change, paired", "Random: AUC", "Change, paired"],
             rows,
-        )
-        if images
-        else None,
-        empty="No scans in this cohort, so no picture is judged.",
+        ),
     )
+
+
+TESTS = {
+    "deletion": (
+        "Deletion: taking its first findings away outdoes random ones",
+        "{needed} of people",
+    ),
+    "insertion": ("Insertion: its first findings alone outdo random ones", "{needed} of people"),
+    "noise": (
+        "Randomisation: rank correlation with models of noise",
+        "within \N{PLUS-MINUS SIGN}{alike}",
+    ),
+    "stability": ("Stability: the same after small changes of the record", "{needed} of people"),
+    "planted": ("Planted cause: what was wired in is named first", "{needed} of people"),
+}
+
+
+def _explanations(results: Results) -> Section:
+    name, title = "explanations", "Which explanations can be believed"
+    found = results["explanations"]
+    if not is_told(found):
+        return not_told(name, title, found, "scientist")
+    methods, limits = (
+        found["methods"],
+        {"needed": percent(found["needed"]), "alike": found["alike"]},
+    )
+    rows = [
+        [
+            label,
+            needed.format(**limits),
+            *(_tested(each["tests"][test]) for each in methods.values()),
+        ]
+        for test, (label, needed) in TESTS.items()
+    ]
+    rows.append(
+        ["All five", "", *("passed" if each["passed"] else "failed" for each in methods.values())]
+    )
+    passed = " and ".join(found["passed"]).lower() or "neither"
+    return section(
+        name,
+        title,
+        "scientist",
+        help_text=f"{found['people']} people. Passed all five, and so may be offered to the pages: "
+        f"{passed}. There each ranking is tested again on its own record. An explanation says what "
+        "the model makes of a finding, not what the finding does to a person.",
+        table=table("Tests of each method", ["Test", "Needed", *methods], rows),
+    )
+
+
+def _tested(test: Results) -> str:
+    return f"{interval(test['figure'])}, {'passed' if test['passed'] else 'failed'}"

@@ -5,6 +5,7 @@ from typing import Any
 
 from ml.card import BundleCard
 from ml.evaluation.clinical import ENOUGH_FOR_A_CURVE
+from ml.evaluation.trial import is_told
 
 
 def interval(figure: Mapping[str, float] | None, digits: int = 2) -> str:
@@ -26,8 +27,20 @@ def signed(figure: Mapping[str, float] | None, digits: int = 3) -> str:
     """A difference with its sign and 95 % interval."""
     if figure is None:
         return "too few"
-    value, low, high = (f"{figure[name]:+.{digits}f}" for name in ("value", "low", "high"))
+    value, low, high = (
+        f"{round(figure[name], digits) + 0.0:+.{digits}f}" for name in ("value", "low", "high")
+    )
     return f"{value} ({low} to {high})".replace("-", "\N{MINUS SIGN}")
+
+
+def percent(share: float) -> str:
+    """A share as a whole percentage.
+
+    Example:
+        >>> percent(0.3)
+        '30 %'
+    """
+    return f"{round(100 * share)} %"
 
 
 def verdict(difference: Mapping[str, float]) -> str:
@@ -85,13 +98,20 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
         f"(AUC difference {signed(difference)}).",
         _calibration_sentence(bundle),
         _answer_sentence(results["answers"], known["people"]),
-        f"Where {known['settings']['prevalence']:.0%} of people have the disease, a probability of "
-        f"{bundle['threshold']:.0%} or more is right in {_of_100(bundle['ppv'])} of 100, and one "
-        f"below it means no Alzheimer's disease in {_of_100(bundle['npv'])} of 100.",
+        f"Where {percent(known['settings']['prevalence'])} of people have the disease, a "
+        f"probability of {percent(bundle['threshold'])} or more is right in "
+        f"{_of_100(bundle['ppv'])} of 100, and one below it means no Alzheimer's disease in "
+        f"{_of_100(bundle['npv'])} of 100.",
         _missing_sentence(results["hidden"]["values"]),
     ]
-    if results["images"]:
+    if is_told(results["readers"]):
+        found.append(_reader_sentence(results["readers"]["readers"]))
+    if is_told(results["images"]) and results["images"]["pseudo_minus_mean"]["ssim"]:
         found.append(_image_sentence(results["images"]))
+    if is_told(results["explanations"]):
+        found.append(_explanation_sentence(results["explanations"]))
+    if is_told(results["membership"]):
+        found.append(_membership_sentence(results["membership"]["attacks"]))
     return found
 
 
@@ -136,13 +156,47 @@ def _missing_sentence(shares: list[Mapping[str, Any]]) -> str:
     )
 
 
+def _reader_sentence(readers: Mapping[str, Any]) -> str:
+    difference = readers["cnn_on_pseudo_mri"]["minus_surrogate"]
+    found = verdict(difference)
+    told = found if "shown" in found else f"the picture is {found}"
+    return (
+        "Reading its pseudo-MRIs with a network that was trained on scans, in place of its own "
+        f"number: {told} (AUC difference {signed(difference)})."
+    )
+
+
 def _image_sentence(images: Mapping[str, Any]) -> str:
-    own, mean = images["pseudo_mri"]["ssim"], images["mean_surrogate"]["ssim"]
-    closer = "no closer" if own <= mean + 0.005 else "closer"
+    own, mean = images["pseudo_mri"]["ssim"]["value"], images["mean_surrogate"]["ssim"]["value"]
+    closer = "closer" if verdict(images["pseudo_minus_mean"]["ssim"]) == "better" else "no closer"
     return (
         f"Its pseudo-MRIs are {closer} to the person's own scan than one and the same mean picture "
         f"for everybody (SSIM {own:.3f} and {mean:.3f}, {images['people']} people). A pseudo-MRI "
         "is synthetic and is nobody's anatomy."
+    )
+
+
+def _explanation_sentence(explanations: Mapping[str, Any]) -> str:
+    if not explanations["passed"]:
+        return "No way of explaining its numbers passed all five tests: none should be shown."
+    passed = " and ".join(explanations["passed"])
+    return (
+        f"Of {len(explanations['methods'])} ways to say which findings drove a number, "
+        f"{len(explanations['passed'])} passed all five tests: {passed.lower()}. It says what the "
+        "model makes of a finding, not what the finding does to a person."
+    )
+
+
+def _membership_sentence(attacks: Mapping[str, Any]) -> str:
+    telling = [name for name, figure in attacks.items() if figure["low"] > 0.5]
+    if telling:
+        return (
+            "Somebody who has a person's record and scan can tell better than by chance whether "
+            f"that person trained it, by the {' and the '.join(telling)}."
+        )
+    return (
+        "Whether a person trained it could not be told from its pseudo-MRIs and probabilities "
+        "better than by chance."
     )
 
 
