@@ -166,7 +166,8 @@ def evaluate(
         bundle: its folder.
         holdout: cohort folder of the people.
         name: what people call the holdout.
-        is_quick: whether it is held against logistic regression alone.
+        is_quick: whether it is held against logistic regression alone, and few people's pictures
+            and explanations are judged.
         out: folder that the report is written to: a page, its script, every number as JSON.
         progress: told the stage, how much of it is done, and of how much.
 
@@ -186,7 +187,8 @@ def evaluate(
     from ml.evaluation.report import view_of, write_report
 
     torch.set_num_threads(1)
-    settings = EvaluationSettings(others=("lr",)) if is_quick else EvaluationSettings()
+    few = EvaluationSettings(others=("lr",), images=24, explained=8)
+    settings = few if is_quick else EvaluationSettings()
     try:
         results = evaluate_bundle(bundle, holdout, settings, progress=progress)
         card = read_card(bundle)
