@@ -293,12 +293,12 @@ def test_of_oasis_those_old_enough_to_be_judged_are_dealt_with_the_inputs_it_has
     tmp_path, monkeypatch
 ):
     monkeypatch.setattr(people_module, "FEWEST", 2)  # few phantoms: they take the time
-    folder = write_oasis(tmp_path, people=40)
+    folder = write_oasis(tmp_path, people=50)
     bench = Bench(tmp_path / "out", replace(short(), cohort=folder, train_share=0.5), CELLS)
     bench.make("people", 1)
     dealt = people_of(bench, 1)
     assert [each.id for each in dealt.scaler.concepts] == list(RECORD.values())
     ages = [each.values["age"] for part in (dealt.train, dealt.test) for each in part.records]
     assert min(ages) >= 60
-    assert len(ages) == 40 - YOUNG - FAILED - LOST
+    assert len(ages) == 50 - YOUNG - FAILED - LOST
     assert not set(dealt.train.persons) & set(dealt.test.persons)
