@@ -51,7 +51,7 @@ def picture_gates(
 
 @torch.no_grad()
 def _swap(
-    drawer: PseudoMRIDecoder, groups: list[Float[Tensor, "patients width"]], spacing_mm: float
+    drawer: PseudoMRIDecoder, groups: list[Float[Tensor, "_ width"]], spacing_mm: float
 ) -> Gate:
     """Ventricles of AD minus CN where everybody has the mean of all donors' skips.
 
