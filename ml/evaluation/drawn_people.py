@@ -42,14 +42,14 @@ class DrawnPeople:
 
     Attributes:
         labels: 1 AD, 0 CN.
-        places: rows of the judges that these are; empty for others.
+        places: rows of the judges that these are; none for others.
         pseudo: drawn from the record.
         mean: the picture of the mean surrogate, the same for everybody.
         scans: as acquired; None if these people have none.
     """
 
     labels: Int[np.ndarray, " people"]
-    places: Int[np.ndarray, " people"]
+    places: Int[np.ndarray, " judges"]
     pseudo: Guesses
     mean: Guesses
     scans: Guesses | None
@@ -85,7 +85,7 @@ def draw_people(
     scan_ids: Sequence[str] | None,
     progress: Callable[[int, int], None],
     *,
-    places: Int[np.ndarray, " people"] | None = None,
+    places: Int[np.ndarray, " judges"] | None = None,
 ) -> DrawnPeople:
     """Draw everybody as the bundle does for a new patient, some at a time; no volume is kept.
 

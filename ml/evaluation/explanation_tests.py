@@ -29,7 +29,7 @@ from ml.mirage import Mirage
 from ml.patient_graph import Findings
 from ml.records import PatientRecord
 
-NOISES, PEOPLE_OF_NOISE = 8, 10
+NOISES, PEOPLE_OF_NOISE = 6, 6
 NEEDED = 0.9
 """Share of people in whom a test must hold."""
 MOST_ALIKE = 0.3

@@ -57,16 +57,28 @@ def membership_figures(trial: Trial, drawn: DrawnPeople, progress: Progress) -> 
     ids = ids[: len(drawn)]
     if min(len(ids), len(drawn)) < LEAST:
         raise NotToldError(f"too few: {len(ids)} people who trained have a scan")
-    records = [_known(trial, each) for each in ids]
     members = draw_people(
         trial,
-        records,
+        [_known(trial, each) for each in ids],
         np.array([trial.cohort.labels[each] for each in ids], dtype=np.int64),
         ids,
         lambda done, total: progress("membership", done, total),
     )
-    sides = (members, drawn)
+    return attacks(trial, members, ids, drawn)
+
+
+def attacks(trial: Trial, members: DrawnPeople, ids: Sequence[str], drawn: DrawnPeople) -> Figures:
+    """What `membership_figures` gives, of members who are drawn already.
+
+    Args:
+        trial: the bundle and its judges.
+        members: people who trained it, with pseudo-MRIs and scans.
+        ids: theirs in the cohort.
+        drawn: judges with pseudo-MRIs and scans.
+    """
+    records = [_known(trial, each) for each in ids]
     judges = [trial.people.records[at] for at in drawn.places]
+    sides = (members, drawn)
     pictures, scans = ([_voxels(each, kind) for each in sides] for kind in ("pseudo", "scans"))
     near = [
         nearer_than_others(own, scan, (pictures[0], pictures[1]))

@@ -312,6 +312,7 @@ def _membership(results: Results) -> Section:
         "scientist",
         help_text=f"{members} people who trained and {others} who did not; the attacker holds "
         "record and scan of a person and gets pseudo-MRI and probability. An AUC of .5 tells "
-        "nothing. Distances are root mean squares of normalised voxels.",
+        "nothing. Distances are root mean squares of normalised voxels; a smooth picture is near "
+        "to every brain, so that nearness alone proves no copy: see the donor copy test.",
         table=table("Privacy", ["Figure", "Value (95 % interval)"], rows),
     )

@@ -14,9 +14,10 @@ from ml.evaluation.evaluate import EvaluationSettings, evaluate_bundle
 from ml.evaluation.judged_people import SeenInTrainingError, check_unseen, judged_people
 from ml.evaluation.report import FILES, view_of, write_report
 from ml.evaluation.report_words import sentences, verdict
+from tests.ml.report_case import by_letters, silent
 
 pytestmark = pytest.mark.slow
-SETTINGS = EvaluationSettings(new=True, others=("lr",), images=2)
+SETTINGS = EvaluationSettings(new=True, others=("lr",), images=20, explained=8)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def cohort(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def results(cohort, bundle_folder):
-    return evaluate_bundle(bundle_folder, cohort, SETTINGS, progress=lambda *_: None)
+    return evaluate_bundle(bundle_folder, cohort, SETTINGS, embed=by_letters, progress=silent)
 
 
 def edited(cohort, tmp_path, name, change):
@@ -45,12 +46,22 @@ def test_every_figure_has_its_interval_and_the_people_behind_it(results):
     assert bundle["calibration_curve"] is None, "24 people are too few for a curve"
     assert all(group["auc"] is None for group in results["subgroups"] if group["people"] < 30)
     assert sum(results["answers"]["counts"].values()) == 24
-    assert results["images"]["people"] == 2
+    assert results["images"]["people"] == 20
 
 
 def test_records_at_the_ends_of_every_range_are_refused_more_often(results):
     as_they_are, _, extreme = (each["refused"]["value"] for each in results["outside"])
     assert extreme > as_they_are
+
+
+def test_only_methods_that_passed_all_five_tests_may_be_offered(results):
+    found = results["explanations"]
+    assert set(found["methods"]) == {"Effect of a finding", "Integrated gradients"}
+    for name, method in found["methods"].items():
+        assert method["passed"] == all(test["passed"] for test in method["tests"].values())
+        assert (name in found["passed"]) == method["passed"]
+        stability = method["tests"]["stability"]
+        assert stability["mean"] > stability["others"], "it is of the person"
 
 
 def test_the_page_says_what_it_is_and_needs_no_network(results, bundle_folder, tmp_path):
