@@ -182,14 +182,21 @@ def evaluate(
     import torch
 
     from ml.card import BundleError, read_card
-    from ml.data.cohort import CohortError
+    from ml.data.cohort import Cohort, CohortError
     from ml.evaluation.evaluate import EvaluationSettings, evaluate_bundle
+    from ml.evaluation.judged_people import judged_people
     from ml.evaluation.report import view_of, write_report
 
     torch.set_num_threads(1)
     few = EvaluationSettings(others=("lr",), images=24, explained=8)
     settings = few if is_quick else EvaluationSettings()
     try:
+        people = judged_people(Cohort.load(holdout), bundle, new=False, most=settings.most)
+        if people.trained:
+            raise UnfitHoldoutError(
+                f"{name} is dealt as the people who trained this bundle were: {len(people)} of "
+                "them tested it and the others trained it. Freeze a holdout of other people."
+            )
         results = evaluate_bundle(bundle, holdout, settings, progress=progress)
         card = read_card(bundle)
     except (BundleError, CohortError) as error:

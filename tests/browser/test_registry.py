@@ -1,6 +1,9 @@
 """An administrator compares, evaluates, checks gates, promotes and rolls back; workers go on."""
 
+import json
 import shutil
+import zipfile
+from pathlib import Path
 
 import pytest
 from django.utils import timezone
@@ -10,6 +13,7 @@ from apps.inference.models import InferenceRun
 from apps.patients.models import Membership
 from apps.registry import engine, selectors, services
 from apps.registry.gates.holdouts import folder_of_holdout, hash_of
+from apps.registry.models import Evaluation
 from tests.browser.conftest import PASSWORD
 from tests.registry.cases import another, make_admin, make_holdout
 
@@ -65,19 +69,7 @@ def test_from_comparing_and_evaluating_to_promoting_predicting_and_rolling_back(
     expect(page.get_by_text("Different test people judged them.")).to_be_visible()
     assert axe(page) == []
 
-    page.goto(f"/models/{candidate.pk}/")
-    page.get_by_label("Evaluate on").select_option(label="People of May")
-    page.get_by_label("Quick: held against logistic regression alone").check()
-    page.get_by_role("button", name="Evaluate").click()
-    expect(page.get_by_role("heading", name="In words")).to_be_visible(timeout=90_000)
-    expect(page.locator("[data-evaluation]")).to_have_attribute("data-drawn", "true")
-    expect(page.locator("[data-figure='roc'] .scatterlayer .trace")).to_have_count(2)
-    page.get_by_text("As a table").first.click()
-    assert axe(page) == []
-    for name in ("Report", "All numbers as JSON"):
-        with page.expect_download() as started:
-            page.get_by_role("link", name=name).click()
-        assert started.value.suggested_filename.startswith("evaluation-mirage-candidate.")
+    evaluate(page, candidate, axe)
 
     page.goto(f"/models/{candidate.pk}/")
     expect(page.get_by_role("link", name="People of May")).to_be_visible()
@@ -108,6 +100,39 @@ def test_from_comparing_and_evaluating_to_promoting_predicting_and_rolling_back(
     assert selectors.champion() == bundle
     page.goto(cohort.get_absolute_url())
     expect(page.get_by_text("made by model candidate").first).to_be_visible()
+
+
+def evaluate(page, version, axe):
+    """Have a worker evaluate a version; what it found is on the page and in both files."""
+    page.goto(f"/models/{version.pk}/")
+    page.get_by_label("Evaluate on").select_option(label="People of May")
+    page.get_by_label("Quick: held against logistic regression alone").check()
+    page.get_by_role("button", name="Evaluate").click()
+    expect(page.get_by_role("heading", name="In words")).to_be_visible(timeout=120_000)
+    found = Evaluation.objects.get()
+    assert found.headline["people"] == PEOPLE
+    assert str(found.holdout_id) not in json.dumps(found.view)
+    for each in found.view["sections"]:
+        title = page.locator(f"#s-{each['id']}").get_by_role("heading", name=each["title"])
+        expect(title).to_be_visible()
+    expect(page.locator("[data-evaluation]")).to_have_attribute("data-drawn", "true")
+    expect(page.locator("[data-figure='roc'] .scatterlayer .trace")).to_have_count(2)
+    page.get_by_text("As a table").first.click()
+    assert axe(page) == []
+    with zipfile.ZipFile(downloaded(page, "Report")) as report:
+        assert set(report.namelist()) == {"index.html", "report.json", "plotly.min.js"}
+        assert found.view["title"] in report.read("index.html").decode()
+        numbers = json.loads(report.read("report.json"))
+    assert numbers["bundle"]["auc"] == found.headline["auc"]
+    assert set(numbers["others"]) == {"lr"}
+    assert json.loads(downloaded(page, "All numbers as JSON").read_text()) == numbers
+
+
+def downloaded(page, link):
+    with page.expect_download() as started:
+        page.get_by_role("link", name=link).click()
+    assert started.value.suggested_filename.startswith("evaluation-mirage-candidate.")
+    return Path(started.value.path())
 
 
 def sign(page, button, reason):

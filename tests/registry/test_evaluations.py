@@ -1,11 +1,12 @@
-"""A version is evaluated on people set aside; everybody reads it, administrators ask for it."""
+"""A version is evaluated on people set aside; everybody reads it, administrators ask for it.
 
-import io
-import json
+What a worker finds from beginning to end is in tests/browser/test_registry.py.
+"""
+
 import os
 import shutil
 import time
-import zipfile
+from dataclasses import asdict
 from datetime import timedelta
 from uuid import uuid4
 
@@ -17,7 +18,7 @@ from django.utils import timezone
 from apps.jobs.attempt import carry_out
 from apps.jobs.models import JobState
 from apps.patients import dependents
-from apps.registry import engine
+from apps.registry import engine, services
 from apps.registry.evaluations import reports, runner
 from apps.registry.evaluations import services as evaluations
 from apps.registry.gates import services as gates
@@ -28,6 +29,7 @@ from tests.inference.world import CARD
 from tests.registry.cases import (
     DONE,
     VIEW,
+    another,
     freeze,
     make_admin,
     make_evaluation,
@@ -36,7 +38,7 @@ from tests.registry.cases import (
 )
 
 pytestmark = pytest.mark.django_db
-INVENTED = 24
+INVENTED = 40
 WAITING = {"state": JobState.QUEUED, "finished_at": None, "view": {}, "headline": {}}
 FAILED = {"state": JobState.FAILED, "reason": "It failed.", "view": {}, "headline": {}}
 
@@ -95,31 +97,6 @@ def evaluated(bundle, holdout):
     return asked
 
 
-def test_what_the_command_says_of_a_bundle_is_kept_shown_and_can_be_taken_away(
-    bundle, frozen, page, client
-):
-    found = evaluated(bundle, frozen)
-
-    assert (found.state, found.reason) == (JobState.SUCCEEDED, "")
-    assert found.headline["people"] == INVENTED
-    text = page("evaluation", found.pk)
-    for sentence in (*found.view["notice"], *(each["title"] for each in found.view["sections"])):
-        assert sentence in text
-    assert f"{INVENTED} people of People of May" in text
-    assert str(frozen.pk) not in json.dumps(found.view)
-    client.force_login(make_admin())
-    whole = client.get(reverse("registry:evaluation-report", args=[found.pk])).content
-    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
-        assert set(archive.namelist()) == {"index.html", "report.json", "plotly.min.js"}
-        assert VIEW["notice"][0] in archive.read("index.html").decode()
-        numbers = json.loads(archive.read("report.json"))
-    assert numbers["bundle"]["auc"] == found.headline["auc"]
-    assert set(numbers["others"]) == {"lr"}
-    alone = client.get(reverse("registry:evaluation-figures", args=[found.pk]))
-    assert alone.json() == numbers
-    assert len(whole) == found.report_bytes
-
-
 def test_people_who_trained_the_bundle_are_refused_by_name_and_by_training_run(
     bundle, frozen, diagnosed
 ):
@@ -144,6 +121,25 @@ def test_people_who_trained_the_bundle_are_refused_by_name_and_by_training_run(
     assert "--new" not in by_name.reason
     assert "Freeze other people, and ask again." in by_name.reason
     assert not reports.report_of(by_name).exists()
+
+
+def test_people_who_are_dealt_as_those_of_the_training_were_are_refused(
+    bundle, bundle_folder, frozen, tmp_path
+):
+    """A bundle whose card says that it was trained on three quarters of these very people."""
+    from ml.data.cohort import Cohort, split_hash
+    from ml.training.split import split_people
+
+    seed = 4  # with which enough of both diagnoses train, and test
+    parts = split_people(Cohort.load(folder_of_holdout(frozen.pk)), seed)
+    training = bundle.card["training"] | {"split": split_hash(asdict(parts))}
+    folder = another(bundle_folder, tmp_path / "own", training=training, seed=seed)
+    own = services.register_bundle(folder=folder, now=timezone.now())
+
+    found = evaluated(own, frozen)
+
+    assert found.state == JobState.FAILED
+    assert "People of May is dealt as the people who trained this bundle were" in found.reason
 
 
 def test_a_holdout_that_was_changed_or_retired_meanwhile_judges_nobody(bundle, frozen):
