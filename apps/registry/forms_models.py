@@ -125,7 +125,7 @@ class EvaluationForm(GateCheckForm):
     """On whom a version is evaluated; it stands beside the form of the gates."""
 
     is_quick = forms.BooleanField(
-        label="Quick: held against logistic regression alone",
+        label="Quick: beside logistic regression alone, with few pictures and explanations",
         label_suffix="",
         required=False,
     )

@@ -106,7 +106,7 @@ def evaluate(page, version, axe):
     """Have a worker evaluate a version; what it found is on the page and in both files."""
     page.goto(f"/models/{version.pk}/")
     page.get_by_label("Evaluate on").select_option(label="People of May")
-    page.get_by_label("Quick: held against logistic regression alone").check()
+    page.get_by_label("Quick: beside logistic regression alone").check()
     page.get_by_role("button", name="Evaluate").click()
     expect(page.get_by_role("heading", name="In words")).to_be_visible(timeout=120_000)
     found = Evaluation.objects.get()

@@ -334,7 +334,7 @@ def test_from_the_page_of_a_version_to_its_evaluation(bundle, frozen, post, page
     asked = post("request-evaluation", bundle.pk, holdout=frozen.pk, is_quick="on")
     made = Evaluation.objects.get()
     assert made.is_quick
-    assert "Quick: held against logistic regression alone" in asked.content.decode()
+    assert "Quick: beside logistic regression alone" in asked.content.decode()
     again = post("request-evaluation", bundle.pk, holdout=frozen.pk)
     assert "is being evaluated on People of May" in again.content.decode()
     nobody = post("request-evaluation", bundle.pk, holdout=uuid4())

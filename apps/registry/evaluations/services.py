@@ -25,8 +25,8 @@ def request_evaluation(
     Args:
         bundle: the version.
         holdout: the people.
-        is_quick: hold it against logistic regression alone; the other record-only models take
-            most of the time.
+        is_quick: hold it against logistic regression alone, and look at few pictures and
+            explanations: the rest takes most of the time.
         requested_by: an administrator.
         now: the time.
 

@@ -30,7 +30,7 @@ class Migration(migrations.Migration):
                 ('worker', models.CharField(blank=True, max_length=200)),
                 ('finished_at', models.DateTimeField(null=True)),
                 ('reason', models.TextField(blank=True, help_text='Why it failed, in words for the user.')),
-                ('is_quick', models.BooleanField(default=False, help_text='Held against logistic regression alone, not every model.')),
+                ('is_quick', models.BooleanField(default=False, help_text='Beside logistic regression alone, with few pictures.')),
                 ('stage', models.CharField(blank=True, help_text='What is being computed.', max_length=100)),
                 ('done', models.PositiveIntegerField(default=0, help_text='Of the stage.')),
                 ('total', models.PositiveIntegerField(default=0, help_text='Of the stage.')),

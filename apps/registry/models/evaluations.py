@@ -24,7 +24,7 @@ class Evaluation(Job):
     bundle = models.ForeignKey(Bundle, on_delete=models.PROTECT, related_name="evaluations")
     holdout = models.ForeignKey(Holdout, on_delete=models.PROTECT, related_name="evaluations")
     is_quick = models.BooleanField(
-        default=False, help_text="Held against logistic regression alone, not every model."
+        default=False, help_text="Beside logistic regression alone, with few pictures."
     )
     stage = models.CharField(max_length=100, blank=True, help_text="What is being computed.")
     done = models.PositiveIntegerField(default=0, help_text="Of the stage.")
