@@ -21,6 +21,7 @@ from apps.patients import dependents
 from apps.registry import engine, services
 from apps.registry.evaluations import reports, runner
 from apps.registry.evaluations import services as evaluations
+from apps.registry.evaluations.presenting import parts_of
 from apps.registry.gates import services as gates
 from apps.registry.gates.holdouts import HoldoutError, folder_of_holdout, hash_of, people_of
 from apps.registry.models import Evaluation, TrainingRun
@@ -356,6 +357,22 @@ def test_two_versions_on_the_same_people_have_their_evaluations_side_by_side(pag
     assert "Both were evaluated on the same people" in text
     for each in (first, second):
         assert reverse("registry:evaluation", args=[each.pk]) in text
+
+
+def test_sections_stand_in_two_columns_of_one_height_and_wide_ones_alone():
+    def section(name, rows, columns=2):
+        table = {"caption": "", "head": ["x"] * columns, "rows": [["x"] * columns] * rows}
+        return VIEW["sections"][0] | {"id": name, "table": table}
+
+    long, short, other, wide = (
+        section("long", 20), section("short", 4), section("other", 9), section("wide", 3, columns=5)
+    )  # fmt: skip
+    [part] = parts_of({"sections": [long, short, other, wide, short]})
+
+    rows = [[[each.said["id"] for each in side] for side in (row.left, row.right)]
+            for row in part.rows]  # fmt: skip
+
+    assert rows == [[["long"], ["short", "other"]], [["wide"], []], [["short"], []]]
 
 
 def test_the_page_of_an_evaluation_is_quick_however_long_its_view_is(client):

@@ -60,15 +60,15 @@ class Part:
 
     @property
     def rows(self) -> Iterator[Row]:
-        """The sections in their order, down the left column and then down the right one."""
+        """The sections in their order, each in the column that is shorter by then."""
         for is_wide, run in groupby(self.sections, key=lambda each: each.is_wide):
-            found = list(run)
             if is_wide:
-                yield from (Row([each], []) for each in found)
-            else:
-                ends = [_longer_of(found, cut) for cut in range(1, len(found) + 1)]
-                cut = ends.index(min(ends)) + 1
-                yield Row(found[:cut], found[cut:])
+                yield from (Row([each], []) for each in run)
+                continue
+            columns: tuple[list[Section], list[Section]] = [], []
+            for each in run:
+                min(columns, key=lambda column: sum(one.height for one in column)).append(each)
+            yield Row(*columns)
 
 
 def parts_of(view: Json) -> list[Part]:
@@ -101,12 +101,6 @@ def pairs_of(first: Bundle, second: Bundle) -> list[tuple[Evaluation, Evaluation
         newest.append({each.holdout_id: each for each in rows})
     one, two = newest
     return [(one[key], two[key]) for key in one if key in two]
-
-
-def _longer_of(sections: Sequence[Section], cut: int) -> int:
-    """Height of the longer column if the left one ends here."""
-    heights = [each.height for each in sections]
-    return max(sum(heights[:cut]), sum(heights[cut:]))
 
 
 def _section(said: Json) -> Section:
