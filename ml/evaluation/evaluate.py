@@ -42,9 +42,9 @@ from ml.records import Answer, PatientRecord
 from ml.text_encoder import TextEncoder
 from ml.user_cache import USER_CACHE
 
-FOLDS, FOLDS_OF_MANY, MANY_PEOPLE = 5, 3, 1_000
-"""Parts that record-only models are cross-fitted over; of many people two thirds are enough to fit
-on, and five tuned forests would take most of the time of a report."""
+FOLDS, FOLDS_OF_MANY, MANY_PEOPLE = 5, 2, 1_000
+"""Parts that record-only models are cross-fitted over; half of many people is enough to fit on,
+and five tuned forests would take most of the time of a report."""
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 LEAST_OF_A_SUBGROUP = 30
 LEAST_OF_A_CLASS = 5
@@ -233,7 +233,7 @@ def _fitted_on(people: JudgedPeople, train: Path | None) -> str:
 
 
 def _folds(people: JudgedPeople) -> int:
-    """As many as there are people of the rarer diagnosis, at most five; three of many people."""
+    """As many as there are people of the rarer diagnosis, at most five; two of many people."""
     fewest = int(np.bincount(people.labels, minlength=2).min())
     return min(FOLDS_OF_MANY if len(people) >= MANY_PEOPLE else FOLDS, fewest)
 

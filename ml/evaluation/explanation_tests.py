@@ -203,7 +203,7 @@ def _noise(
             )
         ]
         means.append(_mean(alike))
-    figure = mean_of([each for each in means if not math.isnan(each)])
+    figure = mean_of([each for each in means if each is not None])
     passed = figure is not None and max(abs(figure["low"]), abs(figure["high"])) <= MOST_ALIKE
     return {"figure": figure, "passed": passed}
 
@@ -295,6 +295,6 @@ def rank_correlation(one: Contributions, two: Contributions) -> float:
     return float(spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
 
 
-def _mean(values: Sequence[float]) -> float:
+def _mean(values: Sequence[float]) -> float | None:
     known = [each for each in values if not math.isnan(each)]
-    return float(np.mean(known)) if known else math.nan
+    return float(np.mean(known)) if known else None

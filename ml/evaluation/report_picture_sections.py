@@ -39,9 +39,9 @@ def picture_sections(results: Results) -> list[Section]:
         _atrophy(results),
         _frechet(results),
         _neighbours(results),
-        _maps(results),
-        _gates(results),
         _membership(results),
+        _gates(results),
+        _maps(results),
     ]
 
 
@@ -84,7 +84,7 @@ def _likeness(results: Results) -> Section:
     for key, label in GUESSES.items():
         shown = signed if key == "pseudo_minus_mean" else interval
         of = found[key]
-        rows.append([label, shown(of["ssim"], 3), shown(of["psnr_db"], 1), shown(of["l1"], 3)])
+        rows.append([label, shown(of["ssim"], 3), shown(of["psnr_db"], 2), shown(of["l1"], 3)])
     return section(
         name,
         title,
@@ -256,10 +256,10 @@ def _maps(results: Results) -> Section:
             [
                 "Map",
                 "Beats random, share of people",
-                "Taken away",
-                "Random",
-                "Put in",
-                "Random",
+                "Taken away: map",
+                "At random",
+                "Put in: map",
+                "At random",
                 "Shuffled weights",
             ],
             rows,

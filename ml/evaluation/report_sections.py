@@ -74,13 +74,20 @@ def _beside(results: Results) -> Section:
 
 
 def _missing(results: Results) -> Section:
+    shares = results["hidden"]["values"]
     return section(
         "missing",
         "When values are missing",
         "clinician",
         help_text="Values are taken away at random from every record.",
-        figure=figures.against_share(
-            results["bundle"]["auc"], results["hidden"]["values"], "Values taken away, %"
+        figure=figures.against_share(results["bundle"]["auc"], shares, "Values taken away, %"),
+        table=table(
+            "AUC with so many values taken away",
+            ["Taken away", "AUC", "Change, paired"],
+            [
+                [percent(each["share"]), interval(each["auc"]), signed(each["change"])]
+                for each in shares
+            ],
         ),
     )
 
@@ -271,4 +278,6 @@ def _explanations(results: Results) -> Section:
 
 
 def _tested(test: Results) -> str:
+    if test["figure"] is None:
+        return "too few"
     return f"{interval(test['figure'])}, {'passed' if test['passed'] else 'failed'}"

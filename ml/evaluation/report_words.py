@@ -93,9 +93,8 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
         f"Shown one person with Alzheimer's disease and one without, it gives the one with the "
         f"disease the higher probability in {_of_100(bundle['auc'])} of 100 such pairs.",
         f"{best['label']} on the same records, without any knowledge graph or MRI: in "
-        f"{_of_100(best['auc'])} of 100. Between the two {verdict(difference)}"
-        f"{'' if 'shown' in verdict(difference) else ' is this model'} "
-        f"(AUC difference {signed(difference)}).",
+        f"{_of_100(best['auc'])} of 100. {_compared(difference)} (AUC difference "
+        f"{signed(difference)}).",
         _calibration_sentence(bundle),
         _answer_sentence(results["answers"], known["people"]),
         f"Where {percent(known['settings']['prevalence'])} of people have the disease, a "
@@ -113,6 +112,13 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
     if is_told(results["membership"]):
         found.append(_membership_sentence(results["membership"]["attacks"]))
     return found
+
+
+def _compared(difference: Mapping[str, float]) -> str:
+    found = verdict(difference)
+    return (
+        "Between the two no difference is shown" if "shown" in found else f"This model is {found}"
+    )
 
 
 def _of_100(figure: Mapping[str, float]) -> str:
@@ -182,8 +188,8 @@ def _explanation_sentence(explanations: Mapping[str, Any]) -> str:
     passed = " and ".join(explanations["passed"])
     return (
         f"Of {len(explanations['methods'])} ways to say which findings drove a number, "
-        f"{len(explanations['passed'])} passed all five tests: {passed.lower()}. It says what the "
-        "model makes of a finding, not what the finding does to a person."
+        f"{len(explanations['passed'])} passed all five tests: {passed.lower()}. Each says "
+        "what the model makes of a finding, not what the finding does to a person."
     )
 
 
@@ -204,11 +210,11 @@ def checklist(results: Mapping[str, Any], card: BundleCard) -> list[tuple[str, s
     """Items of TRIPOD+AI (Collins 2024) that data can answer: number, item, answer."""
     about, reference = results["about"], card.reference
     source = "invented people with known truth" if about["is_invented"] else "people"
-    held = "the held-out part of its cohort" if about["is_held_out"] else "another cohort"
+    held = "held out of its training" if about["is_held_out"] else "another cohort than trained it"
     ages = about["age_years"]
     curve = results["bundle"]["calibration_curve"]
     return [
-        ("5a", "Source of data", f"{about['cohort']}: {source}; {held} of the training"),
+        ("5a", "Source of data", f"{about['cohort']}: {source}; {held}"),
         ("6", "Participants", f"{about['people']} records of {about['persons']} persons"
             + (f", {ages[0]:.0f} to {ages[1]:.0f} years" if ages else "")),
         ("8", "Outcome", "the diagnosis recorded in participants.tsv (AD or CN)"),
@@ -224,7 +230,7 @@ def checklist(results: Mapping[str, Any], card: BundleCard) -> list[tuple[str, s
             f"{sum(each['auc'] is None for each in results['subgroups'])} groups are too small"),
         ("20", "Training people", f"{reference.n}, {reference.n_ad} with AD, "
             f"{reference.age_low_years:.0f} to {reference.age_high_years:.0f} years"),
-        ("23a", "Calibration curve", "below" if curve else
+        ("23a", "Calibration curve", "on this page" if curve else
             f"not drawn: it needs {ENOUGH_FOR_A_CURVE} people with AD and as many without"),
         ("26", "Limitations", card.limits),
     ]  # fmt: skip

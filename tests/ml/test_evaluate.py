@@ -17,7 +17,7 @@ from ml.evaluation.report_words import sentences, verdict
 from tests.ml.report_case import by_letters, silent
 
 pytestmark = pytest.mark.slow
-SETTINGS = EvaluationSettings(new=True, others=("lr",), images=20, explained=8)
+SETTINGS = EvaluationSettings(new=True, others=("lr",), images=6, explained=5)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_every_figure_has_its_interval_and_the_people_behind_it(results):
     assert bundle["calibration_curve"] is None, "24 people are too few for a curve"
     assert all(group["auc"] is None for group in results["subgroups"] if group["people"] < 30)
     assert sum(results["answers"]["counts"].values()) == 24
-    assert results["images"]["people"] == 20
+    assert results["images"]["people"] == 6
 
 
 def test_records_at_the_ends_of_every_range_are_refused_more_often(results):
