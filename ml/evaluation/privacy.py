@@ -94,7 +94,7 @@ def attacks(trial: Trial, members: DrawnPeople, ids: Sequence[str], drawn: Drawn
     return {
         "people": [len(members), len(drawn)],
         "attacks": {each.name: asdict(each.auc) for each in found},
-        "donors": _nearness(pictures[1], scans[0], trial, ids),
+        "donors": _nearness(drawn, scans[0], trial, ids),
     }
 
 
@@ -127,23 +127,28 @@ def _minus_loss(
 
 
 def _nearness(
-    pictures: Float[Tensor, "people voxels"],
+    drawn: DrawnPeople,
     scans: Float[Tensor, "members voxels"],
     trial: Trial,
     ids: Sequence[str],
 ) -> Figures | None:
-    """Judges' pictures and the donors' own scans; None with too few donors among the members."""
+    """Judges' pictures and the donors' own scans; None with too few donors among the members.
+
+    The mean picture, which copies nobody, stands beside them: it is near to every brain, too.
+    """
     donors = set(trial.drawer.skip_bank.donor_keys.tolist())
     keys = person_keys([trial.cohort.persons[each] for each in ids]).tolist()
     of_donors = scans[torch.tensor([key in donors for key in keys])]
     if len(of_donors) < LEAST:
         return None
-    found = nearest_donor(pictures, of_donors)
+    pictures, mean = _voxels(drawn, "pseudo"), _voxels(drawn, "mean")
+    found, of_mean = nearest_donor(pictures, of_donors), nearest_donor(mean[:1], of_donors)
     copies = round(found["nearer_than_any_pair"] * len(pictures))
     scale = pictures.shape[1] ** 0.5
     return {
         "donors": len(of_donors),
         "to_nearest_donor": mean_of((torch.cdist(pictures, of_donors).amin(1) / scale).numpy()),
+        "mean_picture_to_nearest_donor": of_mean["to_nearest_donor"],
         "donors_to_nearest_other": found["donors_to_nearest_other"],
         "nearer_than_any_pair": asdict(proportion(copies, len(pictures))),
     }

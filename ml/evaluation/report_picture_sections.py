@@ -297,12 +297,12 @@ def _membership(results: Results) -> Section:
         rows += [
             ["Pseudo-MRI to the nearest donor's scan", interval(donors["to_nearest_donor"], 3)],
             [
-                "Donor's scan to the nearest other donor's, mean",
-                f"{donors['donors_to_nearest_other']:.3f}",
+                "One mean picture to the nearest donor's scan",
+                f"{donors['mean_picture_to_nearest_donor']:.3f}",
             ],
             [
-                "Pseudo-MRIs nearer to a donor than any two donors are",
-                interval(donors["nearer_than_any_pair"], 3),
+                "Donor's scan to the nearest other donor's, mean",
+                f"{donors['donors_to_nearest_other']:.3f}",
             ],
         ]
     members, others = found["people"]
@@ -312,7 +312,8 @@ def _membership(results: Results) -> Section:
         "scientist",
         help_text=f"{members} people who trained and {others} who did not; the attacker holds "
         "record and scan of a person and gets pseudo-MRI and probability. An AUC of .5 tells "
-        "nothing. Distances are root mean squares of normalised voxels; a smooth picture is near "
-        "to every brain, so that nearness alone proves no copy: see the donor copy test.",
+        "nothing. Distances are root mean squares of normalised voxels; the mean picture "
+        "copies nobody and is near to every brain, so nearness alone proves no copy: see the donor "
+        "copy test.",
         table=table("Privacy", ["Figure", "Value (95 % interval)"], rows),
     )

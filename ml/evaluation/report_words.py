@@ -201,8 +201,9 @@ def _membership_sentence(attacks: Mapping[str, Any]) -> str:
             f"that person trained it, by the {' and the '.join(telling)}."
         )
     return (
-        "Whether a person trained it could not be told from its pseudo-MRIs and probabilities "
-        "better than by chance."
+        "Attacks on its pseudo-MRIs and probabilities did not tell who trained it better than "
+        f"chance does (AUC {' and '.join(interval(figure) for figure in attacks.values())}; 0.50 "
+        "tells nothing)."
     )
 
 
