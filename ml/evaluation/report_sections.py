@@ -218,9 +218,9 @@ def _states(results: Results) -> Section:
         "scientist",
         help_text="A bundle keeps no graph, but what the graph's layers made of each finding. Here "
         "these states belong to the wrong findings, or to none, while values stay right; "
-        f"mean of {found['draws']} draws, whose spread is in the interval. A curve that stays up "
-        "says that the values answer, and not what the graph knows of their findings. Graphs "
-        "rewired before training are rows of the tables.",
+        f"mean of {found['draws']} draws, whose spread is in the interval. A fall says that the "
+        "model tells findings apart by these states, not that what the graph knows of them adds "
+        "anything: for that, graphs are rewired before training, in the tables.",
         figure=figures.spoiled_states(found),
         table=table(
             "AUC when the states of so many findings are spoiled",

@@ -142,8 +142,13 @@ def _answer_sentence(answers: Mapping[str, Any], people: int) -> str:
     silent = counts["outside"] + counts["too_few"]
     text = (
         f"Of {people} people it calls {counts['ad'] + counts['cn']} likely one or the other and "
-        f"{counts['uncertain']} uncertain; {silent} get no probability, because their records are "
-        "outside the training data or too empty."
+        f"{counts['uncertain']} uncertain; "
+        + (
+            f"{silent} get no probability, because their records are outside the training data or "
+            "too empty."
+            if silent
+            else "nobody's record is outside the training data or too empty."
+        )
     )
     covered = {name: figure for name, figure in answers["covered"].items() if figure}
     names = {"ad": "with", "cn": "without"}
