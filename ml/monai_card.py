@@ -26,12 +26,13 @@ def monai_metadata(
 
     Args:
         card: of the bundle.
-        measured: figures with value, low and high in place of the card's own, by name.
+        measured: figures with value, low and high, by name, in place of the card's own.
 
     Returns:
         JSON. A figure keeps its interval: `eval_metrics` maps a name to value, low and high.
     """
     made = card.lineage.get("software")
+    figures = measured or with_interval(card.metrics)
     return {
         "version": card.version,
         "changelog": {card.version: f"Trained {card.created_at[:10]} by `{card.command}`"},
@@ -57,7 +58,7 @@ def monai_metadata(
         "image_classes": "one channel, MNI152 space; air 0, white matter about 0.9",
         "label_classes": "0 cognitively normal (CN), 1 Alzheimer's disease (AD)",
         "pred_classes": "ad, cn, uncertain, outside the training data, too few inputs",
-        "eval_metrics": {name: dict(each) for name, each in (measured or figures_of(card)).items()},
+        "eval_metrics": {name: dict(each) for name, each in figures.items()},
         "references": list(REFERENCES),
         "network_data_format": {
             "inputs": {"findings": _findings(card)},
@@ -66,11 +67,11 @@ def monai_metadata(
     }
 
 
-def figures_of(card: BundleCard) -> dict[str, Mapping[str, Any]]:
-    """The figures of a card that have an interval; a bare number says less than it seems to."""
+def with_interval(figures: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Those figures that have an interval; a bare number says less than it seems to."""
     return {
         name: each
-        for name, each in card.metrics.items()
+        for name, each in figures.items()
         if isinstance(each, Mapping) and {"value", "low", "high"} <= set(each)
     }
 

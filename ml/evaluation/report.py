@@ -16,8 +16,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from ml.card import BundleCard
 from ml.evaluation import report_words as words
 from ml.evaluation.report_sections import sections
+from ml.monai_card import monai_metadata, with_interval
 
-FILES = ("index.html", "report.json", "plotly.min.js")
+FILES = ("index.html", "report.json", "metadata.json", "plotly.min.js")
 READERS = {"clinician": "In figures", "scientist": "For a scientist"}
 
 
@@ -45,7 +46,7 @@ def view_of(results: Mapping[str, Any], card: BundleCard) -> dict[str, Any]:
 
 
 def write_report(results: Mapping[str, Any], card: BundleCard, out: Path) -> Path:
-    """Write the page, the figures as JSON, and the script that draws them.
+    """Write the page, its script, every number as JSON, and the model's card as MONAI has it.
 
     Args:
         results: of `ml.evaluation.evaluate.evaluate_bundle`.
@@ -71,6 +72,8 @@ def write_report(results: Mapping[str, Any], card: BundleCard, out: Path) -> Pat
     script = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
     shutil.copyfile(script, out / "plotly.min.js")
     (out / "report.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    metadata = monai_metadata(card, with_interval(results["bundle"]))
+    (out / "metadata.json").write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
     draft = out / "index.html.part"
     draft.write_text(page, encoding="utf-8")
     return draft.replace(out / "index.html")

@@ -73,6 +73,8 @@ def test_the_page_says_what_it_is_and_needs_no_network(results, bundle_folder, t
     assert "http" not in text.replace("http-equiv", "")
     assert sum(path.stat().st_size for path in page.parent.iterdir()) < 6_000_000
     assert json.loads((page.parent / "report.json").read_text()) == json.loads(json.dumps(results))
+    metadata = json.loads((page.parent / "metadata.json").read_text())
+    assert metadata["eval_metrics"]["auc"]["value"] == results["bundle"]["auc"]["value"]
 
 
 def test_the_view_is_plain_json_whose_sections_show_something_or_say_why_not(
