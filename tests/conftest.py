@@ -15,6 +15,7 @@ from pathlib import Path
 import django
 import pytest
 import redis
+from django.conf import settings
 from django.utils import timezone
 
 from mirage_web import embedded, processes
@@ -29,6 +30,10 @@ os.environ["MIRAGE_DATA_DIR"] = str(DATA_DIR)
 # Tests run side by side: threads that wait for each other would only take turns on the cores.
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 django.setup()
+# Nobody collects a manifest for tests. Set once: a request of a test's last page may still be
+# answered when the next test begins, and would keep a storage that it met in between.
+PLAIN = "django.contrib.staticfiles.storage.StaticFilesStorage"
+settings.STORAGES["staticfiles"]["BACKEND"] = PLAIN
 
 
 def pytest_xdist_setupnodes():
@@ -65,12 +70,8 @@ def django_db_modify_db_settings(servers):
 
 @pytest.fixture(autouse=True)
 def _cheap_settings(settings, tmp_path):
-    """Faster hashing, no manifest of static files, and media of each test's own."""
+    """Faster hashing, and media of each test's own."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    settings.STORAGES = {
-        **settings.STORAGES,
-        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
-    }
     settings.MEDIA_ROOT = tmp_path / "media"
 
 

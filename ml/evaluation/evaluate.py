@@ -23,20 +23,20 @@ from ml.data.cohort import Cohort
 from ml.data.mri import VolumeError
 from ml.evaluation import clinical
 from ml.evaluation.baselines import BASELINES, fit_baseline
-from ml.evaluation.cnn_maps import map_figures
-from ml.evaluation.drawn_people import DrawnPeople, drawn_judges
-from ml.evaluation.explanation_tests import explanation_figures
 from ml.evaluation.judged_people import JudgedPeople, check_unseen, judged_people
 from ml.evaluation.metrics import Scores, auc, auc_difference, proportion, scorecard
-from ml.evaluation.other_schema import under_other_schema
-from ml.evaluation.pictures import picture_figures
-from ml.evaluation.privacy import donor_gates, membership_figures
-from ml.evaluation.quick_reading import QuickReading
+from ml.evaluation.parts.cnn_maps import map_figures
+from ml.evaluation.parts.drawn_people import DrawnPeople, drawn_judges
+from ml.evaluation.parts.explanation_tests import explanation_figures
+from ml.evaluation.parts.other_schema import under_other_schema
+from ml.evaluation.parts.pictures import picture_figures
+from ml.evaluation.parts.privacy import donor_gates, membership_figures
+from ml.evaluation.parts.quick_reading import QuickReading
+from ml.evaluation.parts.stored_states import under_spoiled_states
+from ml.evaluation.parts.stress import refused_as_outside, under_hiding
+from ml.evaluation.parts.trial import Figures, Progress, Trial, told, unusable
+from ml.evaluation.parts.two_ways import neighbours_vote, two_ways
 from ml.evaluation.robustness import probabilities
-from ml.evaluation.stored_states import under_spoiled_states
-from ml.evaluation.stress import refused_as_outside, under_hiding
-from ml.evaluation.trial import Figures, Progress, Trial, told, unusable
-from ml.evaluation.two_ways import neighbours_vote, two_ways
 from ml.predictor import Predictor
 from ml.records import Answer, PatientRecord
 from ml.text_encoder import TextEncoder

@@ -14,6 +14,7 @@ from apps.patients.models import Membership
 from apps.registry import engine, selectors, services
 from apps.registry.gates.holdouts import folder_of_holdout, hash_of
 from apps.registry.models import Evaluation
+from ml.evaluation.report import FILES
 from tests.browser.conftest import PASSWORD
 from tests.registry.cases import another, make_admin, make_holdout
 
@@ -120,7 +121,7 @@ def evaluate(page, version, axe):
     page.get_by_text("As a table").first.click()
     assert axe(page) == []
     with zipfile.ZipFile(downloaded(page, "Report")) as report:
-        assert set(report.namelist()) == {"index.html", "report.json", "plotly.min.js"}
+        assert set(report.namelist()) == set(FILES)
         assert found.view["title"] in report.read("index.html").decode()
         numbers = json.loads(report.read("report.json"))
     assert numbers["bundle"]["auc"] == found.headline["auc"]

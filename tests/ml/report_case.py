@@ -8,7 +8,7 @@ from ml.bundle import load_decoder, load_mirage, load_reader
 from ml.card import verify
 from ml.data.cohort import Cohort
 from ml.evaluation.judged_people import judged_people
-from ml.evaluation.trial import Trial
+from ml.evaluation.parts.trial import Trial
 
 WIDTH = 64
 

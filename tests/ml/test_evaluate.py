@@ -13,7 +13,7 @@ from ml.data.phantom import make_phantom_cohort
 from ml.evaluation.evaluate import EvaluationSettings, evaluate_bundle
 from ml.evaluation.judged_people import SeenInTrainingError, check_unseen, judged_people
 from ml.evaluation.report import FILES, view_of, write_report
-from ml.evaluation.report_words import sentences, verdict
+from ml.evaluation.report.words import sentences, verdict
 from tests.ml.report_case import by_letters, silent
 
 pytestmark = pytest.mark.slow

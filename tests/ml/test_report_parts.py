@@ -9,8 +9,9 @@ import torch
 
 from ml.data.phantom import make_phantom_cohort
 from ml.data.phantom_second import OTHER_NAMES
-from ml.evaluation import stored_states
-from ml.evaluation.explanation_tests import (
+from ml.evaluation.metrics import OneClassError, auc, auc_difference
+from ml.evaluation.parts import stored_states
+from ml.evaluation.parts.explanation_tests import (
     by_effect,
     by_gradients,
     explanation_figures,
@@ -19,13 +20,12 @@ from ml.evaluation.explanation_tests import (
     outdone,
     rank_correlation,
 )
-from ml.evaluation.metrics import OneClassError, auc, auc_difference
-from ml.evaluation.other_schema import under_other_schema
-from ml.evaluation.planted_cause import planted, quietest
-from ml.evaluation.quick_reading import QuickReading
+from ml.evaluation.parts.other_schema import under_other_schema
+from ml.evaluation.parts.planted_cause import planted, quietest
+from ml.evaluation.parts.quick_reading import QuickReading
+from ml.evaluation.parts.stored_states import exchanged, over_draws, replaced, spoiled
+from ml.evaluation.parts.trial import NOT_TOLD, NotToldError, copy_of, mean_of, told
 from ml.evaluation.robustness import probabilities
-from ml.evaluation.stored_states import exchanged, over_draws, replaced, spoiled
-from ml.evaluation.trial import NOT_TOLD, NotToldError, copy_of, mean_of, told
 from ml.explanation import deletion_test
 from ml.records import PatientRecord
 from tests.ml.report_case import by_letters, silent, trial_of

@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from ml.data.phantom import make_phantom_cohort
-from ml.evaluation.cnn_maps import map_figures, passed
-from ml.evaluation.drawn_people import draw_people, drawn_judges
 from ml.evaluation.evaluate import EvaluationSettings, evaluate_bundle
 from ml.evaluation.metrics import proportion
-from ml.evaluation.pictures import correlation, group_difference, picture_figures
-from ml.evaluation.privacy import NO_MEMBERS, attacks, donor_gates, membership_figures
+from ml.evaluation.parts.cnn_maps import map_figures, passed
+from ml.evaluation.parts.drawn_people import draw_people, drawn_judges
+from ml.evaluation.parts.pictures import correlation, group_difference, picture_figures
+from ml.evaluation.parts.privacy import NO_MEMBERS, attacks, donor_gates, membership_figures
+from ml.evaluation.parts.trial import NOT_TOLD, NotToldError
+from ml.evaluation.parts.two_ways import donor_labels, neighbours_vote, two_ways
 from ml.evaluation.report import view_of
-from ml.evaluation.trial import NOT_TOLD, NotToldError
-from ml.evaluation.two_ways import donor_labels, neighbours_vote, two_ways
 from tests.ml.report_case import by_letters, silent, trial_of
 
 pytestmark = pytest.mark.slow

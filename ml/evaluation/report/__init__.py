@@ -14,8 +14,8 @@ import plotly
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from ml.card import BundleCard
-from ml.evaluation import report_words as words
-from ml.evaluation.report_sections import sections
+from ml.evaluation.report import words as words
+from ml.evaluation.report.sections import sections
 from ml.monai_card import monai_metadata, with_interval
 
 FILES = ("index.html", "report.json", "metadata.json", "plotly.min.js")
@@ -58,7 +58,7 @@ def write_report(results: Mapping[str, Any], card: BundleCard, out: Path) -> Pat
     """
     out.mkdir(parents=True, exist_ok=True)
     environment = Environment(
-        loader=PackageLoader("ml.evaluation", "pages"),
+        loader=PackageLoader("ml.evaluation.report", "pages"),
         autoescape=select_autoescape(default=True),
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ml.concepts import Kind, dictionary
-from ml.evaluation.trial import copy_of
+from ml.evaluation.parts.trial import copy_of
 from ml.mirage import Member, Mirage
 from ml.patient_graph import Findings
 from ml.records import PatientRecord

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from ml.evaluation.trial import NOT_TOLD
+from ml.evaluation.parts.trial import NOT_TOLD
 
 Reader = Literal["clinician", "scientist"]
 Results = Mapping[str, Any]

@@ -8,9 +8,9 @@ import numpy as np
 from ml.concept_linking import Embed
 from ml.data.phantom_second import OTHER_NAMES, second_cohort
 from ml.evaluation.metrics import auc, auc_difference, proportion
-from ml.evaluation.quick_reading import QuickReading
+from ml.evaluation.parts.quick_reading import QuickReading
+from ml.evaluation.parts.trial import Figures, NotToldError, Trial
 from ml.evaluation.robustness import MISSING_COLUMNS, link_header, read_second
-from ml.evaluation.trial import Figures, NotToldError, Trial
 from ml.records import PatientRecord
 
 FEWEST_COLUMNS = 5

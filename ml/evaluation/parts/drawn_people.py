@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ml.data.mri import Grid, brain_mask, grid, intensity_range
 from ml.data.regions import regional_volumes_ml
-from ml.evaluation.trial import Progress, Trial
+from ml.evaluation.parts.trial import Progress, Trial
 from ml.losses import ssim
 from ml.records import PatientRecord
 from ml.volume_classifier import VolumeClassifier

@@ -16,8 +16,8 @@ from scipy.stats import norm
 from torch import Tensor
 
 from ml.evaluation.metrics import Estimate, Labels, areas_with_covariance, auc
-from ml.evaluation.quick_reading import CHUNK, QuickReading
-from ml.evaluation.trial import Figures, Progress, Trial, copy_of
+from ml.evaluation.parts.quick_reading import CHUNK, QuickReading
+from ml.evaluation.parts.trial import Figures, Progress, Trial, copy_of
 from ml.mirage import Member, Mirage
 
 SHARES = (0.1, 0.3, 0.5, 0.7, 1.0)

@@ -9,11 +9,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from ml.evaluation.drawn_people import DrawnPeople, draw_people
 from ml.evaluation.membership import attack, nearer_than_others, nearest_donor
 from ml.evaluation.metrics import proportion
+from ml.evaluation.parts.drawn_people import DrawnPeople, draw_people
+from ml.evaluation.parts.trial import LEAST, Figures, NotToldError, Progress, Trial, mean_of
 from ml.evaluation.picture_gates import picture_gates
-from ml.evaluation.trial import LEAST, Figures, NotToldError, Progress, Trial, mean_of
 from ml.records import PatientRecord
 from ml.skip_bank import person_keys
 

@@ -21,9 +21,17 @@ from ml.concepts import Kind, dictionary
 from ml.evaluation import explain as gradients
 from ml.evaluation.faithfulness import randomised
 from ml.evaluation.metrics import proportion
-from ml.evaluation.planted_cause import planted, quietest
-from ml.evaluation.quick_reading import QuickReading
-from ml.evaluation.trial import LEAST, Figures, NotToldError, Progress, Trial, copy_of, mean_of
+from ml.evaluation.parts.planted_cause import planted, quietest
+from ml.evaluation.parts.quick_reading import QuickReading
+from ml.evaluation.parts.trial import (
+    LEAST,
+    Figures,
+    NotToldError,
+    Progress,
+    Trial,
+    copy_of,
+    mean_of,
+)
 from ml.explanation import DRAWS, MOST_REMOVED, PASSING_SHARE, effects_of
 from ml.mirage import Mirage
 from ml.patient_graph import Findings

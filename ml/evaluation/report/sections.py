@@ -1,10 +1,10 @@
 """The sections of a report: what each shows, to whom, or why it shows nothing."""
 
-from ml.evaluation import report_figures as figures
-from ml.evaluation.report_layout import Results, Section, not_told, section, table
-from ml.evaluation.report_picture_sections import picture_sections
-from ml.evaluation.report_words import interval, percent, signed
-from ml.evaluation.trial import is_told
+from ml.evaluation.parts.trial import is_told
+from ml.evaluation.report import figures
+from ml.evaluation.report.layout import Results, Section, not_told, section, table
+from ml.evaluation.report.picture_sections import picture_sections
+from ml.evaluation.report.words import interval, percent, signed
 
 SCORES = {
     "auc": "AUC, DeLong",

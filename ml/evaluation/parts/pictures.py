@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ml.data.regions import REGION_NAMES
 from ml.evaluation.clinical import resampled
-from ml.evaluation.drawn_people import LIKENESS, DrawnPeople, Guesses
 from ml.evaluation.membership import frechet_distance
 from ml.evaluation.metrics import Estimate, Labels
-from ml.evaluation.trial import LEAST, Figures, NotToldError, Trial, mean_of
+from ml.evaluation.parts.drawn_people import LIKENESS, DrawnPeople, Guesses
+from ml.evaluation.parts.trial import LEAST, Figures, NotToldError, Trial, mean_of
 from ml.volume_classifier import VolumeClassifier
 
 HALVINGS = 40

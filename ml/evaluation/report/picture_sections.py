@@ -1,9 +1,9 @@
 """The sections of a report about pictures: what they show, what reads them, whom they give away."""
 
-from ml.evaluation import report_figures as figures
-from ml.evaluation.report_layout import Results, Section, not_told, section, table
-from ml.evaluation.report_words import interval, percent, signed
-from ml.evaluation.trial import is_told
+from ml.evaluation.parts.trial import is_told
+from ml.evaluation.report import figures
+from ml.evaluation.report.layout import Results, Section, not_told, section, table
+from ml.evaluation.report.words import interval, percent, signed
 
 READERS = {
     "surrogate": "Surrogate: no picture",

@@ -11,10 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ml.data.cohort import Cohort
-from ml.evaluation.drawn_people import DrawnPeople
 from ml.evaluation.heads import retrieved
 from ml.evaluation.metrics import Scores, auc, auc_difference
-from ml.evaluation.trial import Figures, NotToldError, Trial
+from ml.evaluation.parts.drawn_people import DrawnPeople
+from ml.evaluation.parts.trial import Figures, NotToldError, Trial
 from ml.pseudo_mri_reader import PseudoMRIReader
 from ml.skip_bank import SkipBank, person_keys
 

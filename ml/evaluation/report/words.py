@@ -5,7 +5,7 @@ from typing import Any
 
 from ml.card import BundleCard
 from ml.evaluation.clinical import ENOUGH_FOR_A_CURVE
-from ml.evaluation.trial import is_told
+from ml.evaluation.parts.trial import is_told
 
 
 def interval(figure: Mapping[str, float] | None, digits: int = 2) -> str:

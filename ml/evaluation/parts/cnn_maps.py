@@ -6,10 +6,10 @@ from typing import cast
 import torch
 
 from ml.data.mri import brain_mask, grid
-from ml.evaluation.drawn_people import DrawnPeople
 from ml.evaluation.grad_cam import faithfulness
 from ml.evaluation.metrics import Estimate
-from ml.evaluation.trial import LEAST, Figures, NotToldError, Progress, Trial
+from ml.evaluation.parts.drawn_people import DrawnPeople
+from ml.evaluation.parts.trial import LEAST, Figures, NotToldError, Progress, Trial
 from ml.volume_classifier import VolumeClassifier
 
 PEOPLE = 24
