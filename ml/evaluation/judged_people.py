@@ -1,7 +1,7 @@
 """Who of a cohort may judge a bundle: people with a record and a diagnosis who did not train it."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,7 +72,7 @@ def judged_people(cohort: Cohort, bundle: Path, *, new: bool, most: int) -> Judg
         _check_no_donors(cohort, ids, bundle, card)
     ids = ids[:most]
     known = set(card.schema)
-    records = [_known(cohort.records[each], known) for each in ids]
+    records = [known_to(cohort.records[each], known) for each in ids]
     people = JudgedPeople(
         ids=tuple(ids),
         persons=tuple(cohort.persons[each] for each in ids),
@@ -92,7 +92,7 @@ def check_unseen(people: JudgedPeople, training: Cohort) -> None:
     """
     same = len(set(people.persons) & set(training.persons.values()))
     read = {name for record in people.records for name in record.values}
-    rows = {_row(_known(record, read)) for record in training.records.values()}
+    rows = {_row(known_to(record, read)) for record in training.records.values()}
     copies = sum(_row(record) in rows for record in people.records if record.values)
     if same or copies:
         raise SeenInTrainingError(
@@ -106,7 +106,8 @@ def _label(cohort: Cohort, participant: str) -> bool:
     return cohort.labels[participant] is not None
 
 
-def _known(record: PatientRecord, schema: set[str]) -> PatientRecord:
+def known_to(record: PatientRecord, schema: Collection[str]) -> PatientRecord:
+    """The record with those findings alone that a schema has."""
     values = {name: value for name, value in record.values.items() if name in schema}
     return PatientRecord(patient=record.patient, values=values)
 

@@ -20,6 +20,8 @@ from apps.registry.selectors import folder_of
 from ml.card import Gate, sha256_of
 from tests.factories import NOW, UserFactory
 
+INVENTED = 60
+"""People of the holdout that the tests of gates and evaluations share."""
 DONE = {"state": JobState.SUCCEEDED, "attempt": 1, "tries": 1, "finished_at": NOW}
 
 

@@ -4,7 +4,6 @@ What a worker finds from beginning to end is in tests/browser/test_registry.py.
 """
 
 import os
-import shutil
 import time
 from dataclasses import asdict
 from datetime import timedelta
@@ -18,17 +17,18 @@ from django.utils import timezone
 from apps.jobs.attempt import carry_out
 from apps.jobs.models import JobState
 from apps.patients import dependents
-from apps.registry import engine, services
+from apps.registry import services
 from apps.registry.evaluations import reports, runner
 from apps.registry.evaluations import services as evaluations
 from apps.registry.evaluations.presenting import parts_of
 from apps.registry.gates import services as gates
-from apps.registry.gates.holdouts import HoldoutError, folder_of_holdout, hash_of, people_of
+from apps.registry.gates.holdouts import HoldoutError, folder_of_holdout, people_of
 from apps.registry.models import Evaluation, TrainingRun
 from tests.factories import NOW, BundleFactory, UserFactory
 from tests.inference.world import CARD
 from tests.registry.cases import (
     DONE,
+    INVENTED,
     VIEW,
     another,
     freeze,
@@ -38,32 +38,9 @@ from tests.registry.cases import (
     with_donor,
 )
 
-pytestmark = pytest.mark.django_db
-INVENTED = 40
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("patient_lease")]
 WAITING = {"state": JobState.QUEUED, "finished_at": None, "view": {}, "headline": {}}
 FAILED = {"state": JobState.FAILED, "reason": "It failed.", "view": {}, "headline": {}}
-
-
-@pytest.fixture(autouse=True)
-def _patient_lease(settings):
-    """The thread that extends a lease does not see the rows of a test's transaction."""
-    settings.MIRAGE_JOB_LEASE_S = 600
-
-
-@pytest.fixture(scope="module")
-def frozen_folder(tmp_path_factory):
-    """Invented people as the worker writes them, made once."""
-    out = tmp_path_factory.mktemp("frozen") / "people"
-    engine.invent_holdout(out=out, people=INVENTED, spacing_mm=8.0, seed=1, mark="abcd1234")
-    return out
-
-
-@pytest.fixture
-def frozen(frozen_folder):
-    """A holdout with its folder."""
-    holdout = make_holdout(people=INVENTED, sha256=hash_of(frozen_folder))
-    shutil.copytree(frozen_folder, folder_of_holdout(holdout.pk))
-    return holdout
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from ml.card import Gate, gate_words
 from tests.factories import BundleFactory, DeploymentFactory
 from tests.registry.cases import (
     DONE,
+    INVENTED,
     another,
     freeze,
     make_admin,
@@ -33,40 +34,7 @@ from tests.registry.cases import (
     with_donor,
 )
 
-pytestmark = pytest.mark.django_db
-INVENTED = 60
-
-
-@pytest.fixture(autouse=True)
-def _patient_lease(settings):
-    """The thread that extends a lease does not see the rows of a test's transaction."""
-    settings.MIRAGE_JOB_LEASE_S = 600
-
-
-@pytest.fixture(scope="module")
-def frozen_folder(tmp_path_factory):
-    """Invented people as the worker writes them, made once."""
-    from apps.registry import engine
-
-    out = tmp_path_factory.mktemp("frozen") / "people"
-    engine.invent_holdout(out=out, people=INVENTED, spacing_mm=8.0, seed=1, mark="abcd1234")
-    return out
-
-
-@pytest.fixture
-def frozen(frozen_folder):
-    """A holdout with its folder."""
-    import shutil
-
-    rows = people_of(frozen_folder)
-    holdout = make_holdout(
-        phantoms=INVENTED,
-        people=len(rows),
-        people_with_ad=sum(row["diagnosis"] == "AD" for row in rows),
-        sha256=hash_of(frozen_folder),
-    )
-    shutil.copytree(frozen_folder, folder_of_holdout(holdout.pk))
-    return holdout
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("patient_lease")]
 
 
 @pytest.fixture

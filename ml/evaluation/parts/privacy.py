@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from ml.evaluation.judged_people import known_to
 from ml.evaluation.membership import attack, nearer_than_others, nearest_donor
 from ml.evaluation.metrics import proportion
 from ml.evaluation.parts.drawn_people import DrawnPeople, draw_people
@@ -59,7 +60,7 @@ def membership_figures(trial: Trial, drawn: DrawnPeople, progress: Progress) -> 
         raise NotToldError(f"too few: {len(ids)} people who trained have a scan")
     members = draw_people(
         trial,
-        [_known(trial, each) for each in ids],
+        [known_to(trial.cohort.records[each], trial.card.schema) for each in ids],
         np.array([trial.cohort.labels[each] for each in ids], dtype=np.int64),
         ids,
         lambda done, total: progress("membership", done, total),
@@ -76,7 +77,7 @@ def attacks(trial: Trial, members: DrawnPeople, ids: Sequence[str], drawn: Drawn
         ids: theirs in the cohort.
         drawn: judges with pseudo-MRIs and scans.
     """
-    records = [_known(trial, each) for each in ids]
+    records = [known_to(trial.cohort.records[each], trial.card.schema) for each in ids]
     judges = [trial.people.records[at] for at in drawn.places]
     sides = (members, drawn)
     pictures, scans = ([_voxels(each, kind) for each in sides] for kind in ("pseudo", "scans"))
@@ -103,12 +104,6 @@ def _donors_first(trial: Trial, ids: Sequence[str]) -> list[str]:
     donors = set(trial.drawer.skip_bank.donor_keys.tolist())
     keys = person_keys([trial.cohort.persons[each] for each in ids]).tolist()
     return [each for _, each in sorted(zip([k not in donors for k in keys], ids, strict=True))]
-
-
-def _known(trial: Trial, participant: str) -> PatientRecord:
-    record = trial.cohort.records[participant]
-    values = {name: value for name, value in record.values.items() if name in trial.card.schema}
-    return PatientRecord(patient=record.patient, values=values)
 
 
 def _voxels(people: DrawnPeople, kind: str) -> Float[Tensor, "people voxels"]:

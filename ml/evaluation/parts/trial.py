@@ -1,18 +1,18 @@
 """A bundle on trial: what is loaded of it, who judges it, and parts that have nothing to tell."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import t as student
 
 from ml.card import BundleCard
 from ml.data.cohort import Cohort, CohortError
 from ml.data.mri import VolumeError
 from ml.evaluation.judged_people import JudgedPeople
-from ml.evaluation.metrics import Estimate, OneClassError
+from ml.evaluation.metrics import OneClassError
+from ml.evaluation.tables import mean_of as mean_of_figures
 from ml.mirage import Mirage, PseudoMRIDecoder
 from ml.patient_graph import FindingScaler
 from ml.pseudo_mri_reader import PseudoMRIReader
@@ -102,9 +102,6 @@ def mean_of(values: Sequence[float] | Float[np.ndarray, " people"]) -> Figures |
         3.0
         >>> mean_of([1.0, 2.0])
     """
-    n = len(values)
-    if n < LEAST:
+    if len(values) < LEAST:
         return None
-    middle, spread = float(np.mean(values)), float(np.std(values, ddof=1))
-    reach = float(student.ppf(0.975, n - 1)) * spread / n**0.5
-    return asdict(Estimate(value=middle, low=middle - reach, high=middle + reach, n=n))
+    return mean_of_figures([{"value": float(each), "n": 1} for each in values])

@@ -14,11 +14,9 @@ from ml.data.cohort import Cohort
 from ml.evaluation.heads import retrieved
 from ml.evaluation.metrics import Scores, auc, auc_difference
 from ml.evaluation.parts.drawn_people import DrawnPeople
-from ml.evaluation.parts.trial import Figures, NotToldError, Trial
+from ml.evaluation.parts.trial import LEAST, Figures, NotToldError, Trial
 from ml.pseudo_mri_reader import PseudoMRIReader
 from ml.skip_bank import SkipBank, person_keys
-
-FEWEST_LABELLED = 5
 
 
 def two_ways(trial: Trial, drawn: DrawnPeople, best_other: Scores) -> Figures:
@@ -91,7 +89,7 @@ def neighbours_vote(trial: Trial) -> Figures:
     bank = trial.drawer.skip_bank
     labels = donor_labels(bank, trial.cohort)
     known = int((~labels.isnan()).sum())
-    if not trial.people.trained or known < FEWEST_LABELLED:
+    if not trial.people.trained or known < LEAST:
         raise NotToldError(
             "a bundle keeps no diagnosis of its donors, and this cohort is not the one that they "
             "come from"
