@@ -81,6 +81,17 @@ class ValueAttention(nn.Module):
         observed: Bool[Tensor, "patients most"],
     ) -> Float[Tensor, "patients width"]:
         """One attention of patients over their own padded findings; no findings, no message."""
+        return self.gather(*self.attend(target, source, column, value, observed))
+
+    def attend(
+        self,
+        target: Float[Tensor, "patients width"],
+        source: Float[Tensor, "columns width"],
+        column: Int[Tensor, "patients most"],
+        value: Float[Tensor, "patients most 2"],
+        observed: Bool[Tensor, "patients most"],
+    ) -> tuple[Float[Tensor, "patients most heads"], Float[Tensor, "patients most width"]]:
+        """Weight that each finding gets, which sum to 1 a patient and head, and its message."""
         message = self.message(
             self.source(source)[column],
             self.modulated(source)[column],
@@ -92,6 +103,14 @@ class ValueAttention(nn.Module):
         peak = logits.amax(1, keepdim=True).clamp_min(torch.finfo(logits.dtype).min)
         weight = (logits - peak).exp()
         weight = weight / weight.sum(1, keepdim=True).clamp_min(torch.finfo(logits.dtype).tiny)
+        return weight, message
+
+    def gather(
+        self,
+        weight: Float[Tensor, "patients most heads"],
+        message: Float[Tensor, "patients most width"],
+    ) -> Float[Tensor, "patients width"]:
+        """What patients receive of weighted messages."""
         summed = (weight.unsqueeze(-1) * self.per_head(message)).sum(1)
         received: Tensor = self.output(summed.flatten(1))
         return received

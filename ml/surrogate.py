@@ -40,11 +40,22 @@ class SurrogateReader(nn.Module):
 
     def forward(self, findings: Findings) -> Float[Tensor, "patients latent"]:
         """Graph embeddings z~ of patients that are not in the graph."""
-        patients = self.mask.expand(len(findings), -1)
+        embedding: Tensor = self.readout(self._heard(findings)[0])
+        return embedding
+
+    def attention(self, findings: Findings) -> Float[Tensor, "layers patients most heads"]:
+        """Weight that each finding gets in each layer; they sum to 1 over a patient's findings."""
+        return torch.stack(self._heard(findings)[1])
+
+    def _heard(
+        self, findings: Findings
+    ) -> tuple[Float[Tensor, "patients width"], list[Float[Tensor, "patients most heads"]]]:
+        patients, weights = self.mask.expand(len(findings), -1), []
         for state, norm, each in zip(self.states, self.norms, self.attentions, strict=True):
             attention = cast("ValueAttention", each)
-            patients = patients + attention.receive(
+            weight, message = attention.attend(
                 norm(patients), state, findings.column, findings.value, findings.observed
             )
-        embedding: Tensor = self.readout(patients)
-        return embedding
+            patients = patients + attention.gather(weight, message)
+            weights.append(weight)
+        return patients, weights

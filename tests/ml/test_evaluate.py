@@ -56,7 +56,7 @@ def test_records_at_the_ends_of_every_range_are_refused_more_often(results):
 
 def test_only_methods_that_passed_all_five_tests_may_be_offered(results):
     found = results["explanations"]
-    assert set(found["methods"]) == {"Effect of a finding", "Integrated gradients"}
+    assert set(found["methods"]) == {"Effect of a finding", "Integrated gradients", "Attention"}
     for name, method in found["methods"].items():
         assert method["passed"] == all(test["passed"] for test in method["tests"].values())
         assert (name in found["passed"]) == method["passed"]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from ml.data.phantom_second import OTHER_NAMES
 from ml.evaluation.metrics import OneClassError, auc, auc_difference
 from ml.evaluation.parts import stored_states
 from ml.evaluation.parts.explanation_tests import (
+    by_attention,
     by_effect,
     by_gradients,
     explanation_figures,
@@ -127,7 +129,7 @@ def test_people_without_inputs_of_another_name_are_told_of(trial):
         explanation_figures(empty, 8, silent)
 
 
-def test_a_cause_that_was_wired_in_is_named_by_both_methods_and_was_not_before(trial):
+def test_a_cause_that_was_wired_in_is_named_by_effects_and_gradients_and_was_not_before(trial):
     records = trial.people.records[:8]
     own = [by_effect(trial.mirage, record) for record in records]
     name = quietest(trial.mirage, records, own)
@@ -143,8 +145,30 @@ def test_a_cause_that_was_wired_in_is_named_by_both_methods_and_was_not_before(t
             after = method(other, record)
             assert max(after, key=lambda each: abs(after[each])) == name
             assert after[name] * score > 0
+        heeded = by_attention(other, record)
+        assert max(heeded, key=lambda each: abs(heeded[each])) != name, "attention misses it"
         assert max(before, key=lambda each: abs(before[each])) != name
     assert seen > 0
+
+
+def test_attention_shares_one_among_the_findings_in_the_direction_of_their_effects(trial):
+    record = trial.people.records[0]
+    effects, shares = by_effect(trial.mirage, record), by_attention(trial.mirage, record)
+    assert set(shares) == set(effects)
+    assert sum(abs(each) for each in shares.values()) == pytest.approx(1.0)
+    assert all(shares[name] * effect >= 0 for name, effect in effects.items())
+    assert np.ptp([abs(each) for each in shares.values()]) > 0.001
+
+
+def test_a_model_that_does_not_attend_heeds_all_findings_alike(trial):
+    mirage, record = copy_of(trial.mirage), trial.people.records[0]
+    for member in mirage.members:
+        for attention in member.reader.attentions:
+            attention.attends = False
+    columns = mirage.scaler.encode([record]).column[0].tolist()
+    of_concept = Counter(mirage.scaler.columns[column].concept for column in columns)
+    for name, share in by_attention(mirage, record).items():
+        assert abs(share) == pytest.approx(of_concept[name] / len(columns), rel=1e-5)
 
 
 def test_taking_findings_away_is_judged_as_on_the_pages(trial):

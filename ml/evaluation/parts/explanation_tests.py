@@ -1,17 +1,19 @@
 """Which explanations of a bundle are worth showing: five tests of each method, on its judges.
 
 A method gives each finding of a record a contribution in log-odds. Tested are the effect of a
-finding (with it minus without it, which the pages show) and integrated gradients against the
-average person. Only a method that passes all five may be offered to the pages (ADR 19); there,
-each single ranking is tested again.
+finding (with it minus without it, which the pages show), integrated gradients against the
+average person, and attention. Only a method that passes all five may be offered to the pages
+(ADR 19); there, each single ranking is tested again.
 
 Paper: none; ours (evidence.md section 6; Adebayo et al. 2018 for the models of noise).
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from typing import cast
 
 import numpy as np
 import torch
@@ -33,7 +35,7 @@ from ml.evaluation.parts.trial import (
     mean_of,
 )
 from ml.explanation import DRAWS, MOST_REMOVED, PASSING_SHARE, effects_of
-from ml.mirage import Mirage
+from ml.mirage import Member, Mirage
 from ml.patient_graph import Findings
 from ml.records import PatientRecord
 
@@ -64,9 +66,28 @@ def by_gradients(mirage: Mirage, record: PatientRecord) -> Contributions:
     return gradients.explain(mirage, [record])[0].contributions
 
 
+@torch.no_grad()
+def by_attention(mirage: Mirage, record: PatientRecord) -> Contributions:
+    """Weight that a finding gets, mean over members, layers and heads.
+
+    Of every path from the graph to a person the last step, which is the only one that differs
+    between people: states of concepts are the same for all. A weight says how much and not which
+    way, so the direction is lent to it by the effect of the finding.
+    """
+    findings = mirage.scaler.encode([record])
+    members = [cast("Member", each) for each in mirage.members]
+    weights = torch.stack([member.reader.attention(findings)[:, 0] for member in members])
+    share: dict[str, float] = defaultdict(float)
+    for column, weight in zip(findings.column[0], weights.mean((0, 1, 3)), strict=True):
+        share[mirage.scaler.columns[int(column)].concept] += float(weight)
+    effects = by_effect(mirage, record)
+    return {name: math.copysign(share[name], effect) for name, effect in effects.items()}
+
+
 METHODS: Mapping[str, Method] = {
     "Effect of a finding": by_effect,
     "Integrated gradients": by_gradients,
+    "Attention": by_attention,
 }
 
 

@@ -54,6 +54,10 @@ class PlantedReader(nn.Module):
         moved: Tensor = self.reader(findings) + score * self.direction
         return moved
 
+    def attention(self, findings: Findings) -> Float[Tensor, "layers patients most heads"]:
+        """As it was: the cause goes past the attention, as a value in a message can, too."""
+        return self.reader.attention(findings)
+
 
 def quietest(
     mirage: Mirage, records: Sequence[PatientRecord], explained: Sequence[Mapping[str, float]]

@@ -265,7 +265,7 @@ def _explanations(results: Results) -> Section:
     rows.append(
         ["All five", "", *("passed" if each["passed"] else "failed" for each in methods.values())]
     )
-    passed = " and ".join(found["passed"]).lower() or "neither"
+    passed = " and ".join(found["passed"]).lower() or "none"
     return section(
         name,
         title,
