@@ -240,7 +240,13 @@ def test_the_tables_hold_every_row_on_the_same_people_with_intervals(made):
         assert figure["n"] == judged
         assert figure["low"] <= figure["value"] <= figure["high"]
     assert results["rows"]["mri"]["seeds"]["1"]["difference"]["n"] == judged
+    needed = with_needs(CELLS, [ROWS[row].cell for row in rows])
+    cost = results["cost"]["1"]
+    assert (cost["cells"], cost["of"]) == (len(needed), len(CELLS))
+    spent_s = sum(bench.seconds(name, 1) for name in needed)
+    assert cost["minutes"] == pytest.approx(spent_s / 60, abs=0.06)
     text = readable(results)
+    assert f"seed 1: {len(needed)} of {len(CELLS)} cells in" in text
     assert "| LR | 1 |" in text
     assert "nobody hidden in training" in text
 

@@ -26,7 +26,7 @@ def tables(bench: Bench, seeds: Sequence[int], rows: Sequence[str]) -> dict[str,
     """Every row that has its cells, for each seed and over them.
 
     Returns:
-        JSON: `seeds` with the people of each, `rows` with figures by seed and over seeds, and
+        JSON: `people` and `cost` of each seed, `rows` with figures by seed and over seeds, and
         which simple reader the rows of Table 1 are held against: the one with the largest mean AUC
         on the test people, which flatters it.
     """
@@ -58,9 +58,17 @@ def tables(bench: Bench, seeds: Sequence[int], rows: Sequence[str]) -> dict[str,
     return {
         "settings": bench.settings.entries(),
         "people": people,
+        "cost": {str(seed): _cost(bench, seed) for seed in judged},
         "best_simple": best,
         "rows": found,
     }
+
+
+def _cost(bench: Bench, seed: int) -> dict[str, int | float]:
+    """Cells that were made, of how many, and the minutes they took, one after the other."""
+    made = [name for name in bench.cells if bench.is_made(name, seed)]
+    minutes = sum(bench.seconds(name, seed) for name in made) / 60
+    return {"cells": len(made), "of": len(bench.cells), "minutes": round(minutes, 1)}
 
 
 def _best_simple(
@@ -193,7 +201,11 @@ def readable(results: Mapping[str, Any]) -> str:
     """Both tables as Markdown."""
     people, rows = results["people"], results["rows"]
     sizes = [f"seed {seed}: {n['train']} train, {n['test']} judge" for seed, n in people.items()]
-    lines = ["; ".join(sizes) + ".", ""]
+    costs = [
+        f"seed {seed}: {each['cells']} of {each['of']} cells in {each['minutes']:.0f} min"
+        for seed, each in results["cost"].items()
+    ]
+    lines = ["; ".join(sizes) + ".", "; ".join(costs) + ", one after the other.", ""]
     best = results["best_simple"]
     simple = ROWS[best].title if best else "none"
     lines += [
