@@ -1,10 +1,13 @@
 """What the documents name exists."""
 
+import json
 import re
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+from ml.evaluation.tables.results import readable
 
 ROOT = Path(__file__).parent.parent
 NAMED = sorted(
@@ -46,3 +49,13 @@ def test_the_make_targets_that_the_readme_names_exist():
     named = set(re.findall(r"`make ([a-z-]+)`", (ROOT / "README.md").read_text()))
     assert {"demo", "test"} <= named
     assert all(re.search(rf"^{target}:", makefile, flags=re.MULTILINE) for target in named)
+
+
+@pytest.mark.parametrize("people", ["phantoms", "oasis"])
+def test_the_papers_tables_stand_in_the_results_as_they_were_printed(people):
+    kept = ROOT / "benchmarks" / "results" / f"tables_{people}.json"
+    printed = readable(json.loads(kept.read_text())).splitlines()
+    rows = [line for line in printed if line.startswith("|")]
+    told = set((ROOT / "docs/results.md").read_text().splitlines())
+    assert len(rows) > 20
+    assert [row for row in rows if row not in told] == []
