@@ -72,17 +72,6 @@ class ValueAttention(nn.Module):
         """The width, shared out among the heads."""
         return x.reshape(*x.shape[:-1], self.heads, x.shape[-1] // self.heads)
 
-    def receive(
-        self,
-        target: Float[Tensor, "patients width"],
-        source: Float[Tensor, "columns width"],
-        column: Int[Tensor, "patients most"],
-        value: Float[Tensor, "patients most 2"],
-        observed: Bool[Tensor, "patients most"],
-    ) -> Float[Tensor, "patients width"]:
-        """One attention of patients over their own padded findings; no findings, no message."""
-        return self.gather(*self.attend(target, source, column, value, observed))
-
     def attend(
         self,
         target: Float[Tensor, "patients width"],
@@ -91,7 +80,10 @@ class ValueAttention(nn.Module):
         value: Float[Tensor, "patients most 2"],
         observed: Bool[Tensor, "patients most"],
     ) -> tuple[Float[Tensor, "patients most heads"], Float[Tensor, "patients most width"]]:
-        """Weight that each finding gets, which sum to 1 a patient and head, and its message."""
+        """How much patients heed each of their own padded findings, and what it carries.
+
+        Weights sum to 1 over the findings of a patient and head; without findings they are 0.
+        """
         message = self.message(
             self.source(source)[column],
             self.modulated(source)[column],

@@ -120,7 +120,7 @@ def test_without_attention_a_patient_receives_the_mean_of_its_messages(parts):
     plain = ValueAttention(8, 2, attends=False)
     states, patients = torch.randn(encoder.reader.states.shape[1], 8), torch.randn(24, 8)
     given = findings.column, findings.value, findings.observed
-    received = plain.receive(patients, states, *given)
+    received = plain.gather(*plain.attend(patients, states, *given))
     messages = plain.message(
         plain.source(states)[findings.column],
         plain.modulated(states)[findings.column],
@@ -131,7 +131,7 @@ def test_without_attention_a_patient_receives_the_mean_of_its_messages(parts):
     mean = (messages * seen).sum(1) / seen.sum(1)
     torch.testing.assert_close(received, plain.output(mean), atol=1e-5, rtol=1e-4)
     plain.attends = True
-    assert (plain.receive(patients, states, *given) - received).abs().max() > 1e-3
+    assert (plain.gather(*plain.attend(patients, states, *given)) - received).abs().max() > 1e-3
 
 
 @torch.no_grad()
